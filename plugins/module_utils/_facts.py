@@ -1,0 +1,145 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be seen of a job at one moment, sampled in the order that PROTOCOL section 4 asks for."""
+
+import os
+import time
+
+from ansible_collections.longhaul.jobs.plugins.module_utils import _process, _record, _spool, _verdict
+
+WINDOW = 0.5  # seconds for which a child just forked may hold the lock of a dead supervisor
+
+
+class Here(object):
+    """Who the reader is: boot and host, looked up once for all the jobs of a request."""
+
+    def __init__(self):
+        self.boot = _process.boot()
+        self.host = _process.host()
+
+    def same_boot(self, record):
+        return record.get("boot") == self.boot
+
+    def same_host(self, record):
+        return record.get("host") == self.host
+
+
+class Facts(object):
+    """One look at a job. The attributes are the columns of the truth table; documents that were read are kept."""
+
+    def __init__(self, spool, jid, here):
+        self.spool = spool
+        self.jid = jid
+        self.here = here
+        self.results_file = spool + "/" + jid
+        self.path = self.results_file + ".d"
+        self.names = frozenset()
+        self.lock = _spool.MISSING
+        self.record = self.started = self.cancel = self.end = self.result = self.document = None
+        self.newer = self.same_boot = self.same_host = self.supervisor_alive = self.payload_alive = False
+        self.removed = self.past_limit = self.past_grace = self.command = self.ours = self.core_alive = self.core_visible = False
+        self.directory = os.path.isdir(self.path)
+        # A finished job file is the truth whatever else there is, so it may be looked at first. Any other may not: an end
+        # that is committed and removed in between would read as "unknown".
+        self.job_file = self._job_file()
+        if self.job_file == _verdict.FINISHED:
+            return
+        if self.directory:
+            self.lock = _spool.probe(self.path + "/lock")
+            self._processes()
+            self._files()
+        self.job_file = self._job_file()
+        if not self.directory and self.job_file in (_verdict.UNFINISHED, _verdict.UNREADABLE):
+            self._core()
+
+    def _read(self, name, limit=None):
+        try:
+            return _spool.read_file(self.path + "/" + name, limit)
+        except OSError:
+            return b""
+
+    def _job_file(self):
+        try:
+            data = _spool.read_file(self.results_file)
+        except OSError:
+            return _verdict.UNREADABLE
+        if data is None:
+            return _verdict.ABSENT
+        self.document = _record.parse(data)
+        if self.document is None:
+            return _verdict.UNREADABLE
+        job = self.document.get("job")
+        self.ours = isinstance(job, dict) and job.get("schema") is not None and job.get("jid") == self.jid
+        return _verdict.FINISHED if _record.says_finished(self.document) else _verdict.UNFINISHED
+
+    def _processes(self):
+        record = _record.parse(self._read("job.json"))
+        if record is None or not isinstance(record.get("supervisor"), (dict, type(None))):
+            return
+        if record.get("schema") != _record.SCHEMA:
+            self.newer = isinstance(record.get("schema"), int)
+            return
+        self.record = record
+        self.command = record.get("kind") == "command"
+        self.same_boot = self.here.same_boot(record)
+        self.same_host = self.here.same_host(record)
+        self.started = _record.parse(self._read("started.json"))
+        if not self.same_boot:
+            return
+        self.supervisor_alive = _process.alive(record["supervisor"])
+        if self.started:
+            self.payload_alive = _process.alive(self.started)
+            if record["time_limit"] is not None:
+                late = _process.boot_clock() - self.started["clock"] - record["time_limit"]
+                self.past_limit = late >= 0
+                self.past_grace = late > record["grace"] + 1
+
+    def _files(self):
+        try:
+            self.names = frozenset(os.listdir(self.path))
+        except OSError:
+            self.names = frozenset()
+        self.removed = "removed" in self.names
+        if self.lock == _spool.HELD or self.supervisor_alive or self.removed or not self.record:
+            return
+        self.cancel = _record.parse(self._read("cancel").rstrip(b"\0") or None)
+        self.end = _record.complete_end(self._read("end.new") or None)
+        if not self.command:
+            self.result = _record.module_result(self._read("result.raw"))
+
+    def _core(self):
+        """Whether the wrapper of one of core's own jobs runs here, and whether it would have to be seen if it did."""
+        # Core's wrapper is called with the first half of the id and appends its own pid: its file names no living process.
+        first_half = self.jid.split(".")[0].encode("ascii")
+        try:
+            pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        except OSError:
+            return
+        for pid in pids:
+            try:
+                with open("/proc/%d/cmdline" % pid, "rb") as stream:
+                    words = stream.read().split(b"\0")
+            except OSError:
+                continue
+            if first_half in words and any(b"async_wrapper" in word for word in words) and _process.start_time(pid) is not None:
+                self.core_alive = True
+                return
+        # Gone for certain only where all processes of this machine can be seen and the directory is on a disk of its own:
+        # in a shared home the wrapper may live on another host, which core's file does not name.
+        self.core_visible = os.path.exists("/proc/1/stat") and _process.whole_machine() and _spool.local(self.spool)
+
+
+def look(spool, jid, here):
+    """(Facts, Verdict) of a job; looked at twice where the table asks for it before it says lost or unknown."""
+    facts = Facts(spool, jid, here)
+    verdict = _verdict.judge(facts)
+    until = time.monotonic() + WINDOW
+    looks = 1
+    while verdict.again and (looks < 2 or (verdict.state == "running" and time.monotonic() < until)):
+        if verdict.state == "running":
+            time.sleep(0.02)
+        facts = Facts(spool, jid, here)
+        verdict = _verdict.judge(facts)
+        looks += 1
+    return facts, verdict

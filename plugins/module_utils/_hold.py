@@ -1,0 +1,58 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waiting on the target for a job's end: asleep on its lock, awake within a millisecond of the supervisor's exit (PROTOCOL 5)."""
+
+import fcntl
+import os
+import time
+
+import _signal as signal
+
+from ansible_collections.longhaul.jobs.plugins.module_utils import _facts
+
+PROBE_SECONDS = 0.2  # how often an orphan, or one of core's own jobs, is looked at
+
+
+class _Alarm(Exception):
+    pass
+
+
+def _ring(number, frame):
+    raise _Alarm()
+
+
+def until_ended(spool, jid, here, seconds):
+    """Return when the job has ended, or after so many seconds."""
+    until = time.monotonic() + seconds
+    while True:
+        facts, verdict = _facts.look(spool, jid, here)
+        left = until - time.monotonic()
+        if verdict.state not in ("running", "orphaned") or verdict.act or left <= 0:
+            return
+        if facts.lock == "held" and facts.supervisor_alive:
+            sleep_on(facts.path + "/lock", left)
+        else:
+            time.sleep(min(PROBE_SECONDS, left))
+
+
+def sleep_on(path, seconds):
+    """Wait until the lock is free, at most so long."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return
+    before = signal.signal(signal.SIGALRM, _ring)
+    try:
+        # Again and again, since an alarm just before the system call would be lost.
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), 0.1)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    except (OSError, _Alarm):
+        pass
+    finally:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except _Alarm:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        os.close(fd)

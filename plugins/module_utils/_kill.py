@@ -1,0 +1,232 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A job's mark, and finding and ending all that belongs to a job, with proof (PROCESS-FACTS section 4).
+
+What belongs to it: the payload's session, descendants, the cookie in the environment, and the mark, a random number in the
+soft limit RLIMIT_LOCKS, which has had no effect since Linux 2.4 and which survives a cleared environment, setsid and a dead
+supervisor. A sweep that finds nothing proves nothing against a process that forks on: the last pid is chased.
+"""
+
+import os
+import time
+
+import _signal as signal
+
+from ansible_collections.longhaul.jobs.plugins.module_utils import _process
+
+RLIMIT_LOCKS = 10
+MARK_BIT = 1 << 61
+CHASE_SECONDS = 5.0
+
+
+def new_mark():
+    """A mark for one job."""
+    return int.from_bytes(os.urandom(8), "big") >> 3 | MARK_BIT
+
+
+def set_mark(mark):
+    """Mark this process and all it will fork. Where the system has no such limit, nothing happens."""
+    try:
+        import resource
+
+        resource.setrlimit(RLIMIT_LOCKS, (mark, resource.getrlimit(RLIMIT_LOCKS)[1]))
+    except (ImportError, ValueError, OSError):
+        pass
+
+
+def mark_of(pid):
+    """The mark of a process, or None."""
+    try:
+        with open("/proc/%d/limits" % pid, "rb") as stream:
+            for line in stream:
+                if line.startswith(b"Max file locks"):
+                    value = line[26:].split()[0]
+                    return int(value) if value.isdigit() and int(value) & MARK_BIT else None
+    except (OSError, IndexError):
+        pass
+    return None
+
+
+class Tree(object):
+    """The processes of one job."""
+
+    def __init__(self, jid, mark, payload, supervisor):
+        """``payload`` and ``supervisor`` are identities ({"pid", "start"}) or None."""
+        self.jid = jid
+        self.mark = mark
+        self.payload = payload
+        self.supervisor = supervisor if supervisor and _process.alive(supervisor) else None
+        self.since = min([who["start"] for who in (payload, supervisor) if who and who.get("start") is not None] or [0])
+        self.seen = set()
+        if payload:
+            self.seen.add((payload["pid"], payload["start"]))
+        self.leader = False
+        self.refused = {}
+        self.spared = self._ancestors()
+
+    def _ancestors(self):
+        spared, pid = {1, os.getpid()}, os.getpid()
+        while pid > 1:
+            found = _process.stat_of(pid)
+            if not found:
+                break
+            pid = found[1]
+            spared.add(pid)
+        if self.supervisor:
+            spared.add(self.supervisor["pid"])
+        return spared
+
+    def _alive(self):
+        table = {}
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                found = _process.stat_of(int(name))
+                if found and found[0] not in "ZX":
+                    table[int(name)] = found
+        return table
+
+    def _belongs(self, pid, found):
+        """True: ours by itself; False: another job's; None: by itself neither."""
+        mark = mark_of(pid)
+        if mark is not None and mark != self.mark:
+            return False
+        if (pid, found[3]) in self.seen or mark is not None:
+            return True
+        # A session's number is free for anybody once its leader is gone, so it counts only while that one lives.
+        if self.leader and found[2] == self.payload["pid"]:
+            return True
+        if self.supervisor and found[1] == self.supervisor["pid"]:
+            return True
+        return True if _process.has_cookie(pid, self.jid) else None
+
+    def find(self):
+        """{pid: start time} of the living processes of the job; without /proc the payload's process alone."""
+        try:
+            table = self._alive()
+        except OSError:
+            who = self.payload
+            return {who["pid"]: who["start"]} if who and _process.alive(who) else {}
+        kin = {}
+        self.leader = _process.alive(self.payload)
+        for pid, found in table.items():
+            if pid in self.spared:
+                kin[pid] = False
+            elif found[3] >= self.since:
+                kin[pid] = self._belongs(pid, found)
+        ours = {}
+        for pid in table:
+            line, at = set(), pid
+            while kin.get(at, False) is None and at not in line:
+                line.add(at)
+                at = table[at][1]
+            if kin.get(at):
+                ours[pid] = table[pid][3]
+        self.seen.update(ours.items())
+        return ours
+
+    def send(self, processes, number):
+        """Signal these {pid: start}, newest first, each only if it is still the one that was found."""
+        for pid in sorted(processes, reverse=True):
+            if processes[pid] is not None and _process.start_time(pid) != processes[pid]:
+                continue
+            try:
+                os.kill(pid, number)
+                self.refused.pop(pid, None)
+            except ProcessLookupError:
+                pass
+            except OSError:
+                self.refused[pid] = processes[pid]
+
+    def end(self, number, grace, reap):
+        """End them all: ``number`` and CONT, up to ``grace`` seconds, then KILL until none is left.
+
+        ``reap()`` collects children of the caller that have died. Returns (survivors, verified): what could not be ended as
+        [{"pid", "user", "command"}], and whether nothing else can be left.
+        """
+        ours = self.find()
+        self.send(ours, number)
+        self.send(ours, signal.SIGCONT)
+        until, pause = time.monotonic() + grace, 0.002
+        while True:
+            reap()
+            ours = self.find()
+            left = until - time.monotonic()
+            if not ours or left <= 0:
+                break
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, 0.1)
+        proven = self._kill(reap)
+        survivors = self.describe(self.find())
+        return survivors, proven and not survivors and os.path.exists("/proc/1/stat")
+
+    def describe(self, processes):
+        """[{"pid", "user", "command"}] of these {pid: start}, but for those that are gone by now."""
+        return [found for found in (_describe(pid) for pid in sorted(processes)) if found]
+
+    def _kill(self, reap):
+        until, clean = time.monotonic() + CHASE_SECONDS, 0
+        while time.monotonic() < until:
+            low = _last_pid()
+            ours = self.find()
+            self.send(ours, signal.SIGKILL)
+            caught = self._chase(low)
+            reap()
+            able = [pid for pid in ours if pid not in self.refused]
+            clean = 0 if able or caught else clean + 1
+            if clean == 2:
+                return low is not None
+            if able:
+                time.sleep(0.001)
+        return False
+
+    def _chase(self, low):
+        """Kill those of ours that were born behind the sweep, up to the newest pid; whether there was one."""
+        caught = False
+        while low is not None:
+            high = _last_pid()
+            if high is None or high == low:
+                break
+            for pid in range(low + 1, high + 1) if high > low else list(range(low + 1, _pid_max())) + list(range(2, high + 1)):
+                found = _process.stat_of(pid)
+                if not found or found[0] in "ZX" or pid in self.spared or found[3] < self.since:
+                    continue
+                kin = self._belongs(pid, found)
+                if kin is None:
+                    parent = _process.stat_of(found[1])
+                    kin = parent is not None and (found[1], parent[3]) in self.seen
+                if kin:
+                    self.seen.add((pid, found[3]))
+                    self.send({pid: found[3]}, signal.SIGKILL)
+                    caught = caught or pid not in self.refused
+            low = high
+        return caught
+
+
+def _last_pid():
+    try:
+        with open("/proc/loadavg") as stream:
+            return int(stream.read().split()[4])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _pid_max():
+    try:
+        with open("/proc/sys/kernel/pid_max") as stream:
+            return int(stream.read())
+    except (OSError, ValueError):
+        return 32768
+
+
+def _describe(pid):
+    try:
+        user = _process.user_name(os.stat("/proc/%d" % pid).st_uid)
+        with open("/proc/%d/cmdline" % pid, "rb") as stream:
+            command = stream.read(4096).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        if not command:
+            with open("/proc/%d/comm" % pid) as stream:
+                command = "[%s]" % stream.read().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return {"pid": pid, "user": user, "command": command[:200]}

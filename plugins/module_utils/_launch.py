@@ -1,0 +1,284 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starting a job: lay down its directory, take the request with one rename, hand over to the supervisor (PROTOCOL section 2).
+
+Two commits decide whatever dies in between: the rename to <jid>.d (the request is taken) and started.json (the payload will
+be exec'ed). A start is idempotent by its jid: a repeat meets what the first attempt has made.
+"""
+
+import errno
+import marshal
+import os
+import time
+
+from ansible_collections.longhaul.jobs.plugins.module_utils import _command, _end, _kill, _process, _record, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils._boot import PREFIX, Refused, Supervisor, dumps
+
+F_SETPIPE_SZ = 1031
+CANCEL_BYTES = 4 << 10
+RUNNING_BYTES = 8 << 10
+MEET_SECONDS = 20.0  # for a repeat: how long the first attempt's handshake may take before it is judged as it stands
+# What runs in the supervisor; _boot is there already.
+SUPERVISOR = ("_end", "_facts", "_kill", "_output", "_process", "_record", "_result", "_spool", "_supervisor", "_verdict")
+
+
+class Launch(object):
+    """One attempt to start one job."""
+
+    def __init__(self, request, spool, here, supervisor, payload):
+        """``supervisor`` is a _boot.Supervisor that waits for its code, ``payload`` the bytes of a module."""
+        self.jid = request["jobs"][0]["jid"]
+        self.options = request["options"]
+        self.spool = spool
+        self.here = here
+        self.supervisor = supervisor
+        self.payload = payload
+        self.path = "%s/%s.d" % (spool, self.jid)
+        self.new = "%s/.new-%s-%s" % (spool, self.jid, os.urandom(4).hex())
+        self.command = self.options["payload"]["kind"] == "command"
+        # Whatever is wrong with the request is found here, before anything is laid down.
+        self.prepared = _command.prepare(self.options["payload"]) if self.command else None
+
+    def start(self):
+        """Start the job, or meet an earlier attempt: whether this attempt started it. Raises Refused; OSError for the disk."""
+        if os.path.isdir(self.path):
+            self.supervisor.let_go()
+            self.meet()
+            return False
+        pid = int(self.supervisor.receive() or 0)
+        if not pid:
+            raise Refused("the supervisor's process died at its start; nothing was started")
+        record = self.record(pid)
+        try:
+            self.lay_down(record)
+            code = marshal.dumps((_code(), self.job(record)))
+            self.supervisor.send(b"%d\n" % len(code) + code)
+            if self.supervisor.receive() != "locked":
+                raise Refused("the supervisor's process died at its start; nothing was started")
+            for path in ("/job.json", "/end.new", ""):
+                _spool.fsync_path(self.new + path)
+            taken = self.take()
+        except Exception:
+            self.supervisor.let_go()
+            _spool.remove_tree(self.new)
+            raise
+        if not taken:
+            self.meet()
+            return False
+        _spool.fsync_path(self.spool)
+        try:
+            self.supervisor.send(b"go\n")
+            told = self.supervisor.receive()
+        except OSError:
+            told = ""
+        if not told:
+            self.meet()  # the supervisor is gone: what can be seen decides
+        return True
+
+    def take(self):
+        """The rename that takes the request; False where an earlier attempt was faster."""
+        try:
+            os.rename(self.new, self.path)
+            return True
+        except OSError as exc:
+            if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        try:
+            self.supervisor.send(b"drop\n")
+        except OSError:
+            pass
+        self.supervisor.let_go()
+        _spool.remove_tree(self.new)
+        return False
+
+    def meet(self):
+        """Wait until an earlier attempt is past its handshake: an end, the payload exec'ed, or nobody left."""
+        until = time.monotonic() + MEET_SECONDS
+        while time.monotonic() < until:
+            if os.path.exists(self.path[:-2]) or not os.path.isdir(self.path):
+                return
+            started = None
+            try:
+                started = _record.parse(_spool.read_file(self.path + "/started.json"))
+            except OSError:
+                pass
+            living = _process.alive(started)
+            if living and _process.has_cookie(started["pid"], self.jid):
+                return
+            if _spool.probe(self.path + "/lock") != _spool.HELD and not living:
+                return
+            time.sleep(0.01)
+
+    def record(self, supervisor_pid):
+        """The job's record."""
+        options = self.options
+        record = blank(self.jid, self.spool, self.here)
+        record.update((key, options[key]) for key in ("name", "labels", "module", "no_log", "time_limit", "grace", "retain"))
+        record.update(kind=options["payload"]["kind"], mark=_kill.new_mark(), supervisor=_process.identity(supervisor_pid))
+        return record
+
+    def job(self, record):
+        """What the supervisor needs besides the record; it goes through a pipe and is never on the disk."""
+        payload = self.options["payload"]
+        environment = dict(os.environ)
+        environment.update(self.options["environment"])
+        environment.update(LONGHAUL_JID=self.jid, LONGHAUL_PROGRESS=self.path + "/progress")
+        job = {"new": self.new, "record": record, "environment": environment, "files": [], "skip": None, "cwd": None, "strip": True}
+        if self.command:
+            prepared = self.prepared
+            job.update((key, prepared[key]) for key in ("shown", "cwd", "skip", "strip"))
+            job["argv"] = ["/bin/sh", "-c", ":"] if prepared["skip"] is not None else prepared["argv"]
+            job["feed"] = self.feed(prepared["stdin"])
+        elif payload["style"] == "new":
+            job["argv"] = list(payload["words"])
+            job["feed"] = self.feed(self.payload)
+        else:
+            job["files"] = ["module"] if payload["args"] is None else ["module", "args"]
+            job["argv"] = list(payload["words"]) + [self.path + "/" + name for name in job["files"]]
+            job["feed"] = self.feed(None)
+        return job
+
+    def feed(self, data):
+        """Put ``data`` into the payload's standard input and close it; False for none, which means /dev/null.
+
+        Filled here, before anybody reads, so that the supervisor never holds a module and never waits for a payload to read.
+        """
+        import fcntl
+
+        pipe, self.supervisor.stdin = self.supervisor.stdin, -1
+        if data is None:
+            os.close(pipe)
+            return False
+        try:
+            fcntl.fcntl(pipe, F_SETPIPE_SZ, max(len(data), 4096))
+        except OSError:
+            pass
+        os.set_blocking(pipe, False)
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(pipe, data[written:])
+        except BlockingIOError:
+            self.forked_feeder(pipe, data[written:])
+        os.close(pipe)
+        return True
+
+    def forked_feeder(self, pipe, data):
+        """What does not fit into a pipe at all is written by a process of its own, which ends with the payload's reading."""
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setsid()
+                if os.fork():
+                    os._exit(0)
+                os.set_blocking(pipe, True)
+                null = os.open(os.devnull, os.O_RDWR)
+                for fd in (0, 1, 2, self.supervisor.down, self.supervisor.up):
+                    os.dup2(null, fd)
+                while data:
+                    data = data[os.write(pipe, data) :]
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+
+    def lay_down(self, record):
+        """Make the directory with all that must exist before the request is taken. Raises OSError."""
+        os.mkdir(self.new, 0o700)
+        _spool.create(self.new + "/lock")
+        _spool.create(self.new + "/verdict.lock")
+        _spool.create(self.new + "/job.json", dumps(record).encode("ascii"))
+        _spool.create(self.new + "/cancel", bytes(CANCEL_BYTES))
+        _spool.create(self.new + "/end.new", bytes(_end.RESERVE))
+        _spool.create(self.new + "/running", bytes(RUNNING_BYTES))
+        _spool.create(self.new + "/stderr")
+        _spool.create(self.new + ("/stdout" if self.command else "/result.raw"))
+        payload = self.options["payload"]
+        if not self.command and payload["style"] == "file":
+            _spool.create(self.new + "/module", self.payload, mode=0o700)
+            if payload["args"] is not None:
+                _spool.create(self.new + "/args", payload["args"].encode("utf-8", "surrogateescape"))
+
+
+def blank(jid, spool, here):
+    """A record (schema 1) of a job that nothing is known of but its id: a tombstone's."""
+    return {
+        "schema": _record.SCHEMA,
+        "jid": jid,
+        "name": None,
+        "labels": {},
+        "module": None,
+        "kind": "command",
+        "no_log": False,
+        "user": _process.user_name(os.geteuid()),
+        "async_dir": spool,
+        "results_file": spool + "/" + jid,
+        "created": time.time(),
+        "time_limit": None,
+        "grace": 10.0,
+        "retain": None,
+        "mark": None,
+        "boot": here.boot,
+        "host": here.host,
+        "supervisor": None,
+    }
+
+
+def _code():
+    """{full name: code object} of what the supervisor runs, from whatever has loaded it here: memory, files or a zip."""
+    import sys
+
+    codes = {}
+    for name in SUPERVISOR:
+        name = PREFIX + name
+        spec = getattr(sys.modules.get(name), "__spec__", None) or _find(name)
+        codes[name] = spec.loader.get_code(name)
+    return codes
+
+
+def _find(name):
+    import sys
+
+    for finder in sys.meta_path:
+        spec = finder.find_spec(name, getattr(sys.modules[PREFIX[:-1]], "__path__", None))
+        if spec:
+            return spec
+    raise ImportError(name)
+
+
+def supervisor(fresh):
+    """A process for the supervisor: forked as it is, or a fresh interpreter for a starter that has imported much."""
+    if not fresh:
+        return Supervisor()
+    import sys
+
+    boot = sys.modules[PREFIX + "_boot"]
+    return Supervisor(boot.__spec__.loader.get_source(boot.__name__))
+
+
+def sweep(spool, now):
+    """Remove what starts that died have left for an hour, and marks of removals past a day. Never raises."""
+    try:
+        names = set(os.listdir(spool))
+    except OSError:
+        return
+    for name in names:
+        path = spool + "/" + name
+        try:
+            if name.startswith(".trash-"):
+                _spool.remove_tree(path)
+            elif name.startswith(".new-"):
+                if now - os.stat(path).st_mtime > 3600 and _spool.probe(path + "/lock") in (_spool.FREE, _spool.MISSING):
+                    _discard(spool, path)
+            elif name.endswith(".d") and _spool.valid_jid(name[:-2]) and name[:-2] not in names:
+                # now - mtime of the directory: nothing is written into it any more.
+                if os.listdir(path) == ["removed"] and now - os.stat(path).st_mtime > 86400:
+                    _discard(spool, path)
+        except OSError:
+            pass
+
+
+def _discard(spool, path):
+    trash = "%s/.trash-%s" % (spool, os.urandom(8).hex())
+    os.rename(path, trash)
+    _spool.remove_tree(trash)

@@ -1,0 +1,174 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The schema: a job's record, its job file and its end, and how they are read back.
+
+A record (job.json) is what is fixed at the start; a job file is the job result of the public interface, flat, so that core's
+async_status reads it too. Both are dicts here.
+"""
+
+import time
+
+from ansible_collections.longhaul.jobs.plugins.module_utils import _process
+from ansible_collections.longhaul.jobs.plugins.module_utils._boot import first_value, loads
+
+SCHEMA = 1
+CORE_KEYS = ("ansible_job_id", "started", "finished", "results_file", "job")
+# Every key of `job` but `result` and the ones that the controller sets (host, reachable).
+FIELDS = (
+    "jid name labels user async_dir results_file module state cause started_at ended_at elapsed time_limit remaining overdue rc "
+    "signal supervisor_pid payload_pid cpu_seconds peak_memory_bytes stdout_bytes stderr_bytes progress verified attached reason "
+    "survivors no_log core"
+).split()
+CAUSES = {
+    "host_rebooted": "the host, or the container, was restarted while it ran",
+    "supervisor_killed": "its supervisor was killed, and the module left no complete result",
+    "exit_unknown": "its supervisor was killed, so how the command ended is not known",
+    "never_started": "its start died before the task was run; it never ran and never will",
+    "corrupt_record": "its record cannot be read, and nothing of it runs",
+}
+
+
+def parse(data):
+    """The JSON object that ``data`` (bytes or None) is, or None for anything else."""
+    try:
+        value = loads(data.decode("utf-8"))
+    except (AttributeError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def complete_end(data):
+    """(document, length in bytes) of an end that was written wholly into end.new, or None.
+
+    The document ends where its object closes: behind it lie what was laid down at the start, or a longer attempt's rest.
+    """
+    try:
+        value, length = first_value(data.decode("ascii", "replace"))
+    except (AttributeError, ValueError):
+        return None
+    return (value, length) if isinstance(value, dict) and value.get("finished") is True else None
+
+
+def module_result(data):
+    """(result, junk): the JSON object that a module printed, and whether anything but white space stands behind it, or None.
+
+    What stands before the line that opens it does not count: login scripts and interpreters print there, as core knows.
+    """
+    text = (data or b"").decode("utf-8", "replace")
+    at = 0
+    while True:
+        while text[at : at + 1] in (" ", "\t", "\r", "\n"):
+            at += 1
+        if text[at : at + 1] == "{":
+            try:
+                value, length = first_value(text[at:])
+                return value, bool(text[at + length :].strip())
+            except ValueError:
+                pass
+        at = text.find("\n", at)
+        if at < 0:
+            return None
+
+
+def says_finished(document):
+    """Whether a job file means an ended job: by core's own rule, which covers all its versions and ours."""
+    return "started" not in document or bool(document.get("finished"))
+
+
+def timestamp(seconds):
+    """RFC 3339 in UTC, to the millisecond, of seconds since the epoch; None of None."""
+    if seconds is None:
+        return None
+    return "%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)), int(seconds % 1 * 1000))
+
+
+def fields(record, started, **known):
+    """The ``job`` of a job result: what record and started.json (dict or None) say, and what else is ``known``."""
+    job = dict.fromkeys(FIELDS)
+    limit = record.get("time_limit")
+    job.update(
+        schema=SCHEMA,
+        overdue=False,
+        verified=True,
+        core=False,
+        attached=False,
+        survivors=[],
+        supervisor_pid=(record.get("supervisor") or {}).get("pid"),
+        started_at=timestamp(record.get("created")),
+    )
+    for key in ("jid", "name", "labels", "user", "async_dir", "results_file", "module", "time_limit", "no_log"):
+        job[key] = record.get(key)
+    if started:
+        job["payload_pid"] = started.get("pid")
+        job["started_at"] = timestamp(started.get("wall"))
+        job["elapsed"] = round(max(0.0, _process.boot_clock() - started.get("clock", 0.0)), 3)
+        if limit is not None:
+            job["remaining"] = max(0.0, round(limit - job["elapsed"], 3))
+    job.update(known)
+    return job
+
+
+def running(record, started, **known):
+    """The job file of a job that runs."""
+    known.setdefault("state", "running")
+    return _document({}, fields(record, started, **known), started=True, finished=False)
+
+
+def ended(record, started, state, cause, result, **known):
+    """The job file of an ended job: the module's own ``result`` with core's keys, and ours under ``job``."""
+    now = time.time()
+    known.setdefault("ended_at", None if state == "lost" else timestamp(now))
+    job = fields(record, started, state=state, cause=cause, remaining=None, **known)
+    if state == "lost":
+        job["elapsed"] = None
+    if cause == "never_started":
+        job["started_at"] = None
+    result = dict(result)
+    clash = dict((key, result.pop(key)) for key in CORE_KEYS if key in result)
+    if clash:
+        job["result"] = clash
+    if state != "succeeded":
+        result["failed"] = True
+        result.setdefault("msg", message(job))
+    return _document(result, job, started=cause != "never_started", finished=True)
+
+
+def _document(result, job, started, finished):
+    result.update(ansible_job_id=job["jid"], started=started, finished=finished, results_file=job["results_file"], job=job)
+    return result
+
+
+def message(job):
+    """One sentence on how a job ended that left no message of its own."""
+    who = "the job %s" % (job["name"] or job["jid"])
+    state = job["state"]
+    if state == "timed_out":
+        text = "%s ran longer than its time limit of %s s and was ended" % (who, _number(job["time_limit"]))
+    elif state == "cancelled":
+        text = "%s was cancelled" % who + (": %s" % job["reason"] if job["reason"] else "")
+    elif state == "lost":
+        text = "%s is lost: %s" % (who, job["reason"] or CAUSES.get(job["cause"], job["cause"]))
+    elif job["cause"] == "supervisor_terminated":
+        text = "%s was ended because its supervisor was told to terminate" % who
+    elif job["signal"]:
+        text = "%s was ended by signal %s" % (who, job["signal"])
+    else:
+        text = "%s failed" % who
+    if job["survivors"]:
+        what = "still live" if state == "lost" else "could not be ended"
+        text += "; these of its processes %s: " % what + ", ".join(
+            "%s (%s, %s)" % (s["pid"], s["user"], s["command"]) for s in job["survivors"]
+        )
+    return text
+
+
+def unknown(jid, async_dir, sentence):
+    """The job result of a job that is not there."""
+    stub = {"jid": jid, "async_dir": async_dir, "results_file": async_dir + "/" + jid if async_dir else None}
+    result = {"failed": True, "msg": sentence}
+    return _document(result, fields(stub, None, state="unknown"), started=False, finished=True)
+
+
+def _number(value):
+    return "%g" % value if value is not None else "?"

@@ -1,0 +1,81 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A payload's own result: core's keys for a command, what a module printed, and what is said where neither is left."""
+
+import time
+
+from ansible_collections.longhaul.jobs.plugins.module_utils import _output, _record, _spool
+
+RAW_MAX = 256 << 20  # bytes of a module's result that are still read
+
+
+def streams(path, strip):
+    """({"stdout", "stderr"} as a result shows them, {"stdout_bytes", "stderr_bytes"}, [warnings]) of a command's output files."""
+    texts, sizes, warnings = {}, {}, []
+    for name in ("stdout", "stderr"):
+        seen = _output.excerpt(path + "/" + name)
+        texts[name] = seen.text.rstrip("\r\n") if strip else seen.text
+        sizes[name + "_bytes"] = seen.size
+        if seen.odd:
+            warnings.append("%s is not UTF-8 throughout: the result shows a mark for such bytes, the job's log keeps them" % name)
+    if _spool.full(path):
+        texts["stdout"] += _output.NO_SPACE
+        warnings.append("the file system of the async dir is full: output may be missing")
+    return texts, sizes, warnings
+
+
+def command(shown, rc, began, ended):
+    """The result of a command but for its streams, with the keys of core 2.21's modules/command.py. Times in seconds."""
+    return {
+        "changed": True,
+        "cmd": shown,
+        "delta": _delta(ended - began),
+        "end": _local_time(ended),
+        "msg": "" if rc == 0 else "non-zero return code",
+        "rc": rc,
+        "start": _local_time(began),
+    }
+
+
+def module(path, rc=None):
+    """(state, result) of a module from what it printed into result.raw; ``rc`` is its process's, None where not known.
+
+    A module that left no JSON has failed; its standard output is not shown, since it may hold secrets.
+    """
+    if _output.size(path + "/result.raw") > RAW_MAX:
+        return "failed", {"changed": True, "msg": "the module's result is larger than %d MiB and was dropped" % (RAW_MAX >> 20)}
+    try:
+        found = _record.module_result(_spool.read_file(path + "/result.raw"))
+    except OSError:
+        found = None
+    stderr = _output.excerpt(path + "/stderr").text
+    if found is None:
+        known = "" if rc is None else " (rc %d)" % rc
+        return "failed", {"changed": True, "module_stderr": stderr, "msg": "the module left no result in JSON" + known}
+    result, junk = found
+    result, was_cut = _output.cut(result)
+    warnings = result.get("warnings", [])
+    warnings = list(warnings) if isinstance(warnings, list) else [warnings]
+    if junk:
+        warnings.append("the module printed something behind its JSON result")
+    if was_cut:
+        warnings.append("the module's result was larger than %d MiB and was cut" % (_output.RESULT_MAX >> 20))
+    if junk or was_cut:
+        result["warnings"] = warnings
+    if stderr:
+        result["stderr"] = stderr
+    return ("failed" if result.get("failed") else "succeeded"), result
+
+
+def _local_time(seconds):
+    """As str(datetime.now()), which would cost the supervisor the datetime module."""
+    return "%s.%06d" % (time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)), int(seconds % 1 * 1000000))
+
+
+def _delta(seconds):
+    """As str(timedelta)."""
+    seconds = max(0.0, seconds)
+    days, rest = divmod(int(seconds), 86400)
+    text = "%d:%02d:%02d.%06d" % (rest // 3600, rest // 60 % 60, rest % 60, int(seconds % 1 * 1000000))
+    return "%d day%s, %s" % (days, "" if days == 1 else "s", text) if days else text

@@ -1,0 +1,150 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verb cancel: end jobs for sure, the supervisor's tree included when it is stopped or dead (PROTOCOL section 3, "Cancel")."""
+
+import os
+import time
+
+import _signal as signal
+
+from ansible_collections.longhaul.jobs.plugins.module_utils import _end, _facts, _launch, _process, _record, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused, dumps, write_all
+from ansible_collections.longhaul.jobs.plugins.module_utils._hold import sleep_on
+from ansible_collections.longhaul.jobs.plugins.module_utils._verbs.status import find, nowhere
+
+SUPERVISOR_SECONDS = 2.0  # beyond the grace: how long a supervisor may take before it is killed
+ROUNDS = 5
+
+
+def run(request):
+    """The reply to a cancel request. Raises Refused."""
+    here = _facts.Here()
+    dirs, reasons = _spool.for_questions(request["async_dirs"])
+    if not dirs and reasons:
+        raise Refused("the async dir %s; nothing was cancelled" % "; ".join(reasons))
+    for job in request["jobs"]:
+        if not _spool.valid_jid(job["jid"]):
+            raise Refused("%r is not a job id; nothing was cancelled" % job["jid"])
+    jobs = [_cancel(dirs, job, here, request) for job in request["jobs"]]
+    return {"schema": 1, "jobs": jobs, "warnings": []}
+
+
+def _cancel(dirs, job, here, request):
+    jid, write = job["jid"], not request["check"]
+    for _round in range(ROUNDS):
+        spool = find(dirs, jid)
+        if spool is None:
+            if not job.get("unanswered"):
+                return nowhere(dirs, jid, request["async_dirs"])
+            if not write:
+                return dict(nowhere(dirs, jid, request["async_dirs"]), changed=True, failed=False)
+            document = _tombstone(_spool.for_start(request["async_dirs"]), jid, here, request["options"])
+            if document:
+                return dict(document, changed=True, failed=False)
+            continue  # the start was faster: cancel that
+        document, facts, verdict = _end.settle(spool, jid, here, write)
+        if verdict.state not in ("running", "orphaned"):
+            failed = verdict.state in ("unknown", "foreign")
+            return dict(document, changed=False, failed=failed)
+        if not facts.record:
+            return dict(document, changed=False, failed=True, msg="the job %s was not started by longhaul.jobs" % jid)
+        if not write:
+            return dict(document, changed=True)
+        document = _end_it(facts, request["options"])
+        if document:
+            return document
+    return dict(document, changed=False, failed=True, msg="the job %s changes faster than it can be cancelled" % jid)
+
+
+def _end_it(facts, options):
+    """Ask the supervisor, and take over where it does not answer: the job result, or None to look anew."""
+    supervisor = facts.record["supervisor"]
+    wanted = _ask(facts, options)
+    if wanted is None:
+        return None
+    lock = facts.path + "/lock"
+    if _send(supervisor, signal.SIGTERM):
+        sleep_on(lock, wanted["grace"] + SUPERVISOR_SECONDS)
+        if _spool.probe(lock) == _spool.HELD and _send(supervisor, signal.SIGKILL):
+            sleep_on(lock, SUPERVISOR_SECONDS)  # a child just forked may hold it for a moment longer
+    held = _end.verdict_lock(facts.path)
+    if held is None:
+        return None
+    try:
+        facts, verdict = _facts.look(facts.spool, facts.jid, facts.here)
+        if verdict.recorded or verdict.act in ("adopt", "recover"):
+            document = _end.answer(facts, verdict)
+            if verdict.act:
+                document = _end.write_end(facts, verdict, document)
+            ended = document["job"]["state"] == "cancelled"
+            return dict(document, changed=ended, failed=bool(ended and document["job"]["survivors"]))
+        if not facts.record or facts.supervisor_alive:
+            return None
+        survivors, verified = _end.end_tree(facts, wanted["signal"], wanted["grace"])
+        facts, verdict = _facts.look(facts.spool, facts.jid, facts.here)
+        document = _end.cancelled(facts, verdict, survivors=survivors, verified=verified, reason=wanted["reason"])
+        return dict(document, changed=True, failed=bool(survivors))
+    finally:
+        os.close(held)
+
+
+def _ask(facts, options):
+    """Fill `cancel` in place, unless another has: what it holds, or None where the job is not running any more."""
+    held = _end.verdict_lock(facts.path)
+    if held is None:
+        return None
+    try:
+        facts, verdict = _facts.look(facts.spool, facts.jid, facts.here)
+        if verdict.state not in ("running", "orphaned"):
+            return None
+        name = facts.path + "/cancel"
+        asked = _record.parse((_spool.read_file(name) or b"").rstrip(b"\0"))
+        if asked is None:
+            asked = {"signal": options["signal"], "grace": options["grace"], "reason": options["reason"], "by": options["by"]}
+            asked["when"] = _record.timestamp(time.time())
+            fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                write_all(fd, dumps(asked).encode("ascii"))
+            finally:
+                os.close(fd)
+        return asked
+    finally:
+        os.close(held)
+
+
+def _send(who, number):
+    """Signal the process of that identity: whether there is one."""
+    if not _process.alive(who):
+        return False
+    try:
+        os.kill(who["pid"], number)
+        return True
+    except OSError:
+        return False
+
+
+def _tombstone(spool, jid, here, options):
+    """Cancel a start that was never answered, so that one that arrives late is not carried out: the job result, or None."""
+    record = _launch.blank(jid, spool, here)
+    document = _record.ended(record, None, "cancelled", "never_started", {"changed": False}, reason=options["reason"])
+    new = "%s/.new-%s-%s" % (spool, jid, os.urandom(4).hex())
+    path = "%s/%s.d" % (spool, jid)
+    os.mkdir(new, 0o700)
+    for name, data in (
+        ("lock", b""),
+        ("verdict.lock", b""),
+        ("job.json", dumps(record).encode("ascii")),
+        ("cancel", dumps(options).encode("ascii")),
+        ("end.new", dumps(document).encode("ascii")),
+    ):
+        _spool.create(new + "/" + name, data, sync=True)
+    _spool.fsync_path(new)
+    try:
+        os.rename(new, path)
+    except OSError:
+        _spool.remove_tree(new)
+        return None
+    _end.publish(path)
+    _spool.fsync_path(path)
+    return document

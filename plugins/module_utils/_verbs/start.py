@@ -1,0 +1,45 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verb start: one job, idempotent by its jid; with ``hold`` the answer waits for the end that long."""
+
+import os
+import time
+
+from ansible_collections.longhaul.jobs.plugins.module_utils import _end, _facts, _launch, _process, _record, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused
+from ansible_collections.longhaul.jobs.plugins.module_utils._hold import until_ended
+
+TOMBSTONE_SECONDS = 86400.0
+
+
+def run(request, starter=None, payload=b""):
+    """The reply to a start.
+
+    ``starter`` is the supervisor's process that was forked beforehand; without it a fresh interpreter becomes one.
+    Raises Refused; OSError where the disk fails before the request is taken. Nothing is started then.
+    """
+    jid = request["jobs"][0]["jid"]
+    if not _spool.valid_jid(jid):
+        raise Refused("%r is not a job id; nothing was started" % jid)
+    if request["ago"] > TOMBSTONE_SECONDS:
+        raise Refused("the start of job %s was first tried more than a day ago; nothing was started" % jid)
+    began = time.monotonic()
+    here = _facts.Here()
+    spool = _spool.for_start(request["async_dirs"])
+    if request["attempt"] > 1 and not os.path.isdir("%s/%s.d" % (spool, jid)):
+        if _spool.volatile(spool) and _process.boot_clock() < request["ago"]:
+            sentence = "the host was restarted after job %s was first sent, and its directory does not survive that" % jid
+            job = _record.unknown(jid, spool, sentence)
+            job["job"].update(state="lost", cause="host_rebooted")
+            return {"schema": 1, "jobs": [job], "warnings": []}
+    supervisor = starter or _launch.supervisor(fresh=True)
+    try:
+        _launch.Launch(request, spool, here, supervisor, payload).start()
+        if request["hold"] > 0:
+            until_ended(spool, jid, here, request["hold"] - (time.monotonic() - began))
+    finally:
+        supervisor.let_go()
+    document = _end.settle(spool, jid, here)[0]
+    _launch.sweep(spool, time.time())
+    return {"schema": 1, "jobs": [document], "warnings": []}

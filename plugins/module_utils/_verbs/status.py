@@ -1,0 +1,82 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verb status: how jobs are by now, in the order asked; mode cleanup removes ended ones."""
+
+import os
+import time
+
+from ansible_collections.longhaul.jobs.plugins.module_utils import _end, _facts, _record, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused
+
+
+def run(request):
+    """The reply to a status request. Raises Refused."""
+    dirs, reasons = _spool.for_questions(request["async_dirs"])
+    if not dirs and reasons:
+        raise Refused("the async dir %s" % "; ".join(reasons))
+    here = _facts.Here()
+    jids = [job["jid"] for job in request["jobs"]]
+    for jid in jids:
+        if not _spool.valid_jid(jid):
+            raise Refused("%r is not a job id" % jid)
+    if request["hold"] > 0:
+        from ansible_collections.longhaul.jobs.plugins.module_utils._hold import until_ended
+
+        until = time.monotonic() + request["hold"]
+        for jid in jids:
+            spool = find(dirs, jid)
+            if spool:
+                until_ended(spool, jid, here, until - time.monotonic())
+    write = not request["check"]
+    look = _cleanup if request["options"]["mode"] == "cleanup" else _status
+    return {"schema": 1, "jobs": [look(dirs, jid, here, write, request["async_dirs"]) for jid in jids], "warnings": []}
+
+
+def find(dirs, jid):
+    """The first of the async dirs that knows the job, or None."""
+    for spool in dirs:
+        if os.path.lexists(spool + "/" + jid) or os.path.isdir("%s/%s.d" % (spool, jid)):
+            return spool
+    return None
+
+
+def _status(dirs, jid, here, write, asked):
+    spool = find(dirs, jid)
+    return _end.settle(spool, jid, here, write)[0] if spool else nowhere(dirs, jid, asked)
+
+
+def nowhere(dirs, jid, asked):
+    """The job result of a job that none of the async dirs knows."""
+    places = [path for path in map(_spool.expand, asked) if path]
+    if dirs:
+        sentence = "could not find job %s in %s" % (jid, " or ".join(dirs))
+    else:
+        sentence = "could not find job %s: there is no async dir %s" % (jid, " or ".join(places))
+    return _record.unknown(jid, (dirs or places or [None])[0], sentence)
+
+
+def _cleanup(dirs, jid, here, write, asked):
+    spool = find(dirs, jid)
+    if not spool:
+        return nowhere(dirs, jid, asked)
+    document, facts, verdict = _end.settle(spool, jid, here, write)
+    if verdict.state in ("unknown", "foreign"):
+        return document
+    if verdict.state in ("running", "orphaned") and (facts.directory or verdict.verified):
+        return _refusal(document, jid, "is still %s: it was not removed" % verdict.state)
+    if write and not _end.remove(facts):
+        return _refusal(document, jid, "is not ended, or was removed by another: it was not removed")
+    return {
+        "ansible_job_id": jid,
+        "erased": facts.results_file,
+        "changed": True,
+        "started": document["started"],
+        "finished": document["finished"],
+        "results_file": facts.results_file,
+        "job": document["job"],
+    }
+
+
+def _refusal(document, jid, why):
+    return dict(document, failed=True, msg="the job %s %s" % (jid, why))
