@@ -51,9 +51,10 @@ class Launch(object):
             raise Refused("the supervisor's process died at its start; nothing was started")
         record = self.record(pid)
         try:
-            self.lay_down(record)
             code = marshal.dumps((_code(), self.job(record)))
             self.supervisor.send(b"%d\n" % len(code) + code)
+            self.lay_down(record)
+            self.supervisor.send(b"lock\n")
             if self.supervisor.receive() != "locked":
                 raise Refused("the supervisor's process died at its start; nothing was started")
             for path in ("/job.json", "/end.new", ""):
@@ -113,7 +114,7 @@ class Launch(object):
     def record(self, supervisor_pid):
         """The job's record."""
         options = self.options
-        record = blank(self.jid, self.spool, self.here)
+        record = _record.blank(self.jid, self.spool, self.here)
         record.update((key, options[key]) for key in ("name", "labels", "module", "no_log", "time_limit", "grace", "retain"))
         record.update(kind=options["payload"]["kind"], mark=_kill.new_mark(), supervisor=_process.identity(supervisor_pid))
         return record
@@ -198,30 +199,6 @@ class Launch(object):
             _spool.create(self.new + "/module", self.payload, mode=0o700)
             if payload["args"] is not None:
                 _spool.create(self.new + "/args", payload["args"].encode("utf-8", "surrogateescape"))
-
-
-def blank(jid, spool, here):
-    """A record (schema 1) of a job that nothing is known of but its id: a tombstone's."""
-    return {
-        "schema": _record.SCHEMA,
-        "jid": jid,
-        "name": None,
-        "labels": {},
-        "module": None,
-        "kind": "command",
-        "no_log": False,
-        "user": _process.user_name(os.geteuid()),
-        "async_dir": spool,
-        "results_file": spool + "/" + jid,
-        "created": time.time(),
-        "time_limit": None,
-        "grace": 10.0,
-        "retain": None,
-        "mark": None,
-        "boot": here.boot,
-        "host": here.host,
-        "supervisor": None,
-    }
 
 
 def _code():

@@ -7,6 +7,7 @@ A record (job.json) is what is fixed at the start; a job file is the job result 
 async_status reads it too. Both are dicts here.
 """
 
+import os
 import time
 
 from ansible_collections.longhaul.jobs.plugins.module_utils import _process
@@ -27,6 +28,30 @@ CAUSES = {
     "never_started": "its start died before the task was run; it never ran and never will",
     "corrupt_record": "its record cannot be read, and nothing of it runs",
 }
+
+
+def blank(jid, spool, here):
+    """A record (schema 1) of a job that nothing is known of but its id: a tombstone's."""
+    return {
+        "schema": SCHEMA,
+        "jid": jid,
+        "name": None,
+        "labels": {},
+        "module": None,
+        "kind": "command",
+        "no_log": False,
+        "user": _process.user_name(os.geteuid()),
+        "async_dir": spool,
+        "results_file": spool + "/" + jid,
+        "created": time.time(),
+        "time_limit": None,
+        "grace": 10.0,
+        "retain": None,
+        "mark": None,
+        "boot": here.boot,
+        "host": here.host,
+        "supervisor": None,
+    }
 
 
 def parse(data):

@@ -76,6 +76,9 @@ class _Supervisor(object):
     def take(self, down, up):
         """Lock the directory that the starter has laid down and learn whether the request is taken."""
         new = self.job["new"]
+        if _line(down) != "lock":
+            _spool.remove_tree(new)
+            return False
         try:
             directory = os.stat(new).st_ino
             self.lock = os.open(new + "/lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -8,7 +8,7 @@ import time
 
 import _signal as signal
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _end, _facts, _launch, _process, _record, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils import _end, _facts, _process, _record, _spool
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused, dumps, write_all
 from ansible_collections.longhaul.jobs.plugins.module_utils._hold import sleep_on
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs.status import find, nowhere
@@ -126,7 +126,7 @@ def _send(who, number):
 
 def _tombstone(spool, jid, here, options):
     """Cancel a start that was never answered, so that one that arrives late is not carried out: the job result, or None."""
-    record = _launch.blank(jid, spool, here)
+    record = _record.blank(jid, spool, here)
     document = _record.ended(record, None, "cancelled", "never_started", {"changed": False}, reason=options["reason"])
     new = "%s/.new-%s-%s" % (spool, jid, os.urandom(4).hex())
     path = "%s/%s.d" % (spool, jid)

@@ -77,8 +77,7 @@ class Engine:
         self.prefix = prefix
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "LONGHAUL"))}
         self.jids: list[str] = []
-        self.pids: set[int] = set()
-        self.leave = False
+        self.known_marks: set[int] = set()
 
     def new_jid(self) -> str:
         self.jids.append(f"j{random.randrange(10**12):012d}.{len(self.jids) + 1}")
@@ -112,8 +111,7 @@ class Engine:
         assert framed is not None, (process.returncode, out, err.decode())
         assert len(framed.group(2)) == int(framed.group(1))
         reply: dict[str, t.Any] = json.loads(zlib.decompress(base64.b64decode(framed.group(2))))
-        for job in reply.get("jobs", []):
-            self.pids.update(filter(None, (job["job"]["supervisor_pid"], job["job"]["payload_pid"])))
+        self.marks()
         return reply
 
     def start_request(self, payload: dict[str, t.Any], jid: str | None = None, hold: float = 0.0, **options: t.Any) -> dict[str, t.Any]:
@@ -168,14 +166,13 @@ class Engine:
         return self.spool / (job["ansible_job_id"] + ".d")
 
     def marks(self) -> set[int]:
-        """The marks of all jobs that this spool has records of."""
-        found = set()
+        """The marks of all jobs that this spool has, or had, records of."""
         for record in self.spool.glob("*.d/job.json"):
             try:
-                found.add(json.loads(record.read_text())["mark"])
-            except (ValueError, OSError, KeyError):
+                self.known_marks.add(json.loads(record.read_text())["mark"])
+            except (ValueError, OSError, KeyError, TypeError):
                 continue
-        return found
+        return self.known_marks
 
     def processes(self) -> list[int]:
         """Every living process that carries the mark of a job of this spool, supervisors too."""
