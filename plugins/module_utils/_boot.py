@@ -1,13 +1,12 @@
 # Copyright (c) 2026, the longhaul.jobs authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What runs first on the target: JSON without the json package, the reply's frame, modules from memory, a detached process.
+"""What runs first on the target: JSON without the json package, modules from memory, the reply's frame.
 
 On the direct way this file is the head of the program that ``python -ISE -`` reads, and so is ``__main__``: everything here
 is a definition, and nothing happens before the program's last line calls run(). Everywhere else it is an ordinary module.
 """
 
-import marshal
 import os
 import sys
 
@@ -52,7 +51,7 @@ def first_value(text):
     try:
         return _scan(text, 0)
     except (StopIteration, RecursionError) as exc:
-        raise ValueError("not JSON: %r" % (exc,))
+        raise ValueError("not JSON: %r" % (exc,)) from None
 
 
 def loads(text):
@@ -79,7 +78,7 @@ def write_all(fd, data):
         view = view[os.write(fd, view) :]
 
 
-class Importer(object):
+class Importer:
     """Finder and loader of modules that are held in memory, as source text or as code."""
 
     def __init__(self, modules):
@@ -111,126 +110,18 @@ def load(name):
     return sys.modules[name]
 
 
-class Supervisor(object):
-    """The starter's end of the pipes to a supervisor's process that waits for its code."""
-
-    def __init__(self, source=None):
-        """Fork it, detached from session and descriptors.
-
-        With ``source`` (this file's text) it becomes a fresh interpreter: for starters that have imported much.
-        """
-        down, self.down = os.pipe()
-        self.up, up = os.pipe()
-        stdin, self.stdin = os.pipe()
-        self.pending = b""
-        pid = os.fork()
-        if pid == 0:
-            try:
-                os.setsid()
-                if os.fork():
-                    os._exit(0)
-                if source is None:
-                    supervise(down, up, stdin)
-                else:
-                    code, fill = os.pipe()
-                    write_all(fill, source.encode("utf-8"))
-                    for fd in (down, up, stdin, code):
-                        os.set_inheritable(fd, True)
-                    start = "import os; exec(os.fdopen(%d).read()); supervise(%d, %d, %d)" % (code, down, up, stdin)
-                    os.close(fill)
-                    os.execv(sys.executable, [sys.executable, "-ISE", "-c", start])
-            finally:
-                os._exit(1)
-        for fd in (down, up, stdin):
-            os.close(fd)
-        os.waitpid(pid, 0)
-
-    def send(self, data):
-        """Raises OSError (EPIPE) when it is gone."""
-        write_all(self.down, data)
-
-    def receive(self):
-        """Its next line without the end, as text; empty when it is gone."""
-        while b"\n" not in self.pending:
-            more = os.read(self.up, 4096)
-            if not more:
-                return ""
-            self.pending += more
-        line, self.pending = self.pending.split(b"\n", 1)
-        return line.decode("ascii")
-
-    def let_go(self):
-        """Close the starter's ends; the supervisor's process judges by its directory what that means."""
-        for fd in (self.down, self.up, self.stdin):
-            if fd >= 0:
-                os.close(fd)
-        self.down = self.up = self.stdin = -1
-
-
-def supervise(down, up, stdin):
-    """The supervisor's process: let go of everything, wait for the code, run it. Never returns."""
-    try:
-        import _signal as signal
-
-        # From here on TERM and CHLD are kept by the kernel until the supervisor asks for them: none is lost, none kills it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGTERM])
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        _close_others((0, 1, 2, down, up, stdin))
-        try:
-            with open("/proc/self/comm", "w") as name:
-                name.write("longhaul-job")
-        except OSError:
-            pass
-        write_all(up, b"%d\n" % os.getpid())
-        size = b""
-        while not size.endswith(b"\n"):
-            more = os.read(down, 1)
-            if not more:
-                os._exit(0)
-            size += more
-        blob = b""
-        while len(blob) < int(size):
-            more = os.read(down, int(size) - len(blob))
-            if not more:
-                os._exit(0)
-            blob += more
-        modules, job = marshal.loads(blob)
-        del blob, more
-        sys.modules.setdefault(THIS, sys.modules["__main__"])
-        sys.meta_path.insert(0, Importer(modules))
-        load(PREFIX + "_supervisor").run(job, down, up, stdin)
-    finally:
-        os._exit(1)
-
-
-def _close_others(keep):
-    try:
-        open_now = [int(name) for name in os.listdir("/proc/self/fd")]
-    except OSError:
-        open_now = range(3, 1024)
-    for fd in open_now:
-        if fd not in keep:
-            try:
-                os.close(fd)
-            except OSError:
-                pass
-
-
 def run(nonce, verb):
     """The direct way's only effect: carry out the request in BLOB and write the framed reply."""
     import binascii
     import zlib
 
     sys.modules[THIS] = sys.modules["__main__"]
-    # Before any source is compiled: what is in memory now is what the supervisor carries for as long as the job runs.
-    starter = Supervisor() if verb == "start" else None
     bundle = loads(zlib.decompress(binascii.a2b_base64(globals()["BLOB"])).decode("ascii"))
     sys.meta_path.insert(0, Importer(bundle["sources"]))
-    options = {"starter": starter, "payload": globals()["PAYLOAD"]} if starter else {}
+    options = {}
+    if verb == "start":
+        # Before the rest is compiled: what is in memory now is what the supervisor carries for as long as the job runs.
+        options = {"supervisor": load(PREFIX + "_detach").Supervisor(), "payload": globals()["PAYLOAD"]}
     body = encode(answer(load(PREFIX + "_verbs." + verb).run, bundle["request"], **options))
     write_all(1, (FRAME % (nonce, len(body), body)).encode("ascii"))
 

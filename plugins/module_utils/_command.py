@@ -20,7 +20,7 @@ def prepare(payload):
         try:
             os.chdir(chdir)
         except OSError as exc:
-            raise Refused("Unable to change directory before execution: %s: %s; nothing was started" % (chdir, exc.strerror))
+            raise Refused("Unable to change directory before execution: %s: %s; nothing was started" % (chdir, exc.strerror)) from exc
     try:
         shown = payload["cmd"] if payload["shell"] else payload["argv"]
         return {

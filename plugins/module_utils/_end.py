@@ -1,87 +1,18 @@
 # Copyright (c) 2026, the longhaul.jobs authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Committing an end, and settling a job whose supervisor cannot: PROTOCOL section 3, "End", "Verdict" and "Prune, cleanup".
-
-A job has ended when, and only when, its end has been renamed onto its job file. While the supervisor lives, it alone does so.
-"""
+"""The ends that no supervisor writes: judged, enforced and committed by who asks (PROTOCOL 3, "Verdict" and "Prune, cleanup")."""
 
 import os
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _facts, _output, _process, _record, _result, _spool, _verdict
-from ansible_collections.longhaul.jobs.plugins.module_utils._boot import dumps, write_all
-
-RESERVE = 64 << 10  # bytes of end.new laid down at the start, so that a full disk cannot hide an end
-SHORT_STREAM = 4 << 10  # characters of a stream that a short end keeps
-
-
-def commit(path, document, command):
-    """Make ``document`` the job's end: written in place, cut to length, flushed, renamed; then the module's raw result goes.
-
-    Where it does not fit on a full disk, its short form is committed. Returns the document that was. Raises OSError.
-    """
-    fd = os.open(path + "/end.new", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        try:
-            _fill(fd, document)
-        except OSError as exc:
-            if exc.errno not in _spool.NO_SPACE:
-                raise
-            document = short(document, command)
-            _fill(fd, document)
-    finally:
-        os.close(fd)
-    publish(path)
-    return document
-
-
-def _fill(fd, document):
-    data = dumps(document).encode("ascii")
-    os.lseek(fd, 0, os.SEEK_SET)
-    write_all(fd, data)
-    os.ftruncate(fd, len(data))
-    os.fsync(fd)
-
-
-def publish(path):
-    """The one rename: end.new, whole and flushed, becomes the job file. Raises OSError."""
-    os.rename(path + "/end.new", path[: -len(".d")])
-    _spool.fsync_path(os.path.dirname(path))
-    try:
-        os.unlink(path + "/result.raw")
-    except OSError:
-        pass
-
-
-def short(document, command):
-    """The form of an end that fits the reserve whatever the job printed; marked as cut.
-
-    A command keeps its own cause and state; a module's result that is gone makes the job failed, cause no_space.
-    """
-    job = dict(document["job"])
-    job.pop("result", None)
-    job["labels"] = dict((key, value[:64]) for key, value in list((job["labels"] or {}).items())[:16])
-    job["survivors"] = job["survivors"][:16]
-    kept = dict((key, document[key]) for key in _record.CORE_KEYS if key in document)
-    kept["job"] = job
-    for key in ("failed", "changed", "rc", "delta", "start", "end", "msg"):
-        if isinstance(document.get(key), (str, int, bool)):
-            kept[key] = _output.shorten(document[key], 512, 512) if isinstance(document[key], str) else document[key]
-    if not command and document["started"]:
-        job.update(state="failed", cause="no_space")
-        kept.update(failed=True, changed=True, msg="the module's result could not be written: no space left on the device")
-        return kept
-    for key in ("stdout", "stderr"):
-        if key in document:
-            kept[key] = _output.shorten(document[key], SHORT_STREAM, SHORT_STREAM) + _output.NO_SPACE
-    return kept
+from ansible_collections.longhaul.jobs.plugins.module_utils import _commit, _disk, _ended, _facts, _record, _result, _verdict
 
 
 def verdict_lock(path):
     """LOCK_EX on the job's verdict.lock, still in its place: a descriptor, or None where the job is gone. Raises OSError."""
     name = path + "/verdict.lock"
     while True:
-        fd = _spool.lock(name)
+        fd = _disk.lock(name)
         if fd is None:
             return None
         try:
@@ -93,32 +24,28 @@ def verdict_lock(path):
         os.close(fd)
 
 
-def settle(spool, jid, here, write=True):
-    """(document, Facts, Verdict): a job's answer as of now; where its end is not written yet and ``write``, written first.
+def under_lock(facts, answer):
+    """Judge again under the verdict's lock and write the end that is missing: (document, Facts, Verdict).
 
-    An end that cannot be written (read-only, full beyond the reserve) is answered all the same.
+    ``answer`` makes the document (_answer.answer). An end that cannot be written is answered all the same.
     """
-    facts, verdict = _facts.look(spool, jid, here)
-    if verdict.act and write:
-        try:
-            lock = verdict_lock(facts.path)
-        except OSError:
-            lock = None
-        if lock is None:
-            facts, verdict = _facts.look(spool, jid, here)
-            return answer(facts, verdict), facts, verdict
-        try:
-            facts, verdict = _facts.look(spool, jid, here)
-            known = {}
-            if verdict.act == "enforce":
-                known, facts, verdict = enforce(facts)
-            document = answer(facts, verdict, **known)
-            if verdict.act:
-                document = write_end(facts, verdict, document)
-            return document, facts, verdict
-        finally:
-            os.close(lock)
-    return answer(facts, verdict), facts, verdict
+    try:
+        lock = verdict_lock(facts.path)
+    except OSError:
+        lock = None
+    facts, verdict = _facts.look(facts.spool, facts.jid, facts.here)
+    if lock is None:
+        return answer(facts, verdict), facts, verdict
+    try:
+        known = {}
+        if verdict.act == "enforce":
+            known, facts, verdict = enforce(facts)
+        document = answer(facts, verdict, **known)
+        if verdict.act:
+            document = write_end(facts, verdict, document)
+        return document, facts, verdict
+    finally:
+        os.close(lock)
 
 
 def write_end(facts, verdict, document):
@@ -128,9 +55,9 @@ def write_end(facts, verdict, document):
             with open(facts.path + "/end.new", "r+b") as stream:
                 stream.truncate(facts.end[1])
                 os.fsync(stream.fileno())
-            publish(facts.path)
+            _commit.publish(facts.path)
         else:
-            document = commit(facts.path, document, facts.command)
+            document = _commit.commit(facts.path, document, facts.command)
     except OSError:
         pass
     return document
@@ -150,7 +77,7 @@ def cancelled(facts, verdict, **known):
     if not verdict.act or verdict.act == "enforce":
         verdict = _verdict.Verdict(verdict.state, act="commit")
     verdict.state, verdict.cause = "cancelled", "cancelled"
-    return write_end(facts, verdict, answer(facts, verdict, **known))
+    return write_end(facts, verdict, document(facts, verdict, known))
 
 
 def end_tree(facts, number, grace):
@@ -169,8 +96,8 @@ def remains(facts):
     return tree.describe(tree.find())
 
 
-def answer(facts, verdict, **known):
-    """The job result for what was judged; ``known`` are keys of ``job`` that its judge knows better."""
+def document(facts, verdict, known):
+    """The job result of a job that does not run, by what was judged; ``known`` are keys of ``job``."""
     if verdict.recorded:
         return _recorded(facts)
     if verdict.act == "adopt":
@@ -180,32 +107,16 @@ def answer(facts, verdict, **known):
             sentence = "the record of job %s was written by a newer longhaul.jobs (schema above %d)" % (facts.jid, _record.SCHEMA)
         else:
             sentence = "could not find job %s in %s" % (facts.jid, facts.spool)
-        return _record.unknown(facts.jid, facts.spool, sentence)
-    record = facts.record or _stub(facts)
-    known.setdefault("verified", verdict.verified)
-    known.setdefault("overdue", verdict.overdue)
-    if verdict.state in ("running", "orphaned"):
-        known.update(stdout_bytes=_output.size(facts.path + "/stdout"), stderr_bytes=_output.size(facts.path + "/stderr"))
-        return _record.running(record, facts.started, state=verdict.state, core=not facts.directory, **known)
+        return _ended.unknown(facts.jid, facts.spool, sentence)
+    record = facts.record or _record.unrecorded(facts.spool, facts.jid)
     if verdict.state == "foreign":
         host = (record.get("host") or {}).get("hostname")
         result = {"failed": True, "msg": "the job %s is of another host, %s, which shares this directory: ask it there" % (facts.jid, host)}
-        return _record.ended(record, facts.started, "foreign", None, result, ended_at=None, **known)
+        return _ended.ended(record, facts.started, "foreign", None, result, ended_at=None, **known)
     if verdict.act == "recover":  # the complete result that a module printed whose supervisor died
         state, result = _result.module(facts.path)
-        return _record.ended(record, facts.started, state, "exited", result, **known)
+        return _ended.ended(record, facts.started, state, "exited", result, **known)
     return _unwatched_end(facts, verdict, record, known)
-
-
-def _stub(facts):
-    """What is known of a job without a readable record, one of core's own for instance."""
-    return {
-        "jid": facts.jid,
-        "labels": {},
-        "user": _process.user_name(os.geteuid()),
-        "async_dir": facts.spool,
-        "results_file": facts.results_file,
-    }
 
 
 def _recorded(facts):
@@ -216,7 +127,7 @@ def _recorded(facts):
     failed = bool(document.get("failed"))
     cause = "time_limit" if document.get("msg") == "Timeout exceeded" and "child_pid" in document else "exited"
     state = "timed_out" if cause == "time_limit" else "failed" if failed else "succeeded"
-    return _record.ended(_stub(facts), None, state, cause, document, core=True, ended_at=_written(facts))
+    return _ended.ended(_record.unrecorded(facts.spool, facts.jid), None, state, cause, document, core=True, ended_at=_written(facts))
 
 
 def _written(facts):
@@ -237,7 +148,7 @@ def _unwatched_end(facts, verdict, record, known):
         known.setdefault("survivors", remains(facts))
     if facts.cancel:
         known.setdefault("reason", facts.cancel.get("reason"))
-    return _record.ended(record, facts.started, verdict.state, verdict.cause, result, core=not facts.directory, **known)
+    return _ended.ended(record, facts.started, verdict.state, verdict.cause, result, core=not facts.directory, **known)
 
 
 def remove(facts):
@@ -258,7 +169,7 @@ def remove(facts):
         for name in os.listdir(facts.path):
             if name != "removed":
                 _unlink(facts.path + "/" + name)
-        _spool.fsync_path(facts.path)
+        _disk.fsync_path(facts.path)
         return True
     finally:
         os.close(lock)

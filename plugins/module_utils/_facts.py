@@ -11,7 +11,7 @@ from ansible_collections.longhaul.jobs.plugins.module_utils import _process, _re
 WINDOW = 0.5  # seconds for which a child just forked may hold the lock of a dead supervisor
 
 
-class Here(object):
+class Here:
     """Who the reader is: boot and host, looked up once for all the jobs of a request."""
 
     def __init__(self):
@@ -25,7 +25,7 @@ class Here(object):
         return record.get("host") == self.host
 
 
-class Facts(object):
+class Facts:
     """One look at a job. The attributes are the columns of the truth table; documents that were read are kept."""
 
     def __init__(self, spool, jid, here):
@@ -51,7 +51,9 @@ class Facts(object):
             self._files()
         self.job_file = self._job_file()
         if not self.directory and self.job_file in (_verdict.UNFINISHED, _verdict.UNREADABLE):
-            self._core()
+            from ansible_collections.longhaul.jobs.plugins.module_utils import _core_job
+
+            self.core_alive, self.core_visible = _core_job.seen(self.spool, self.jid)
 
     def _read(self, name, limit=None):
         try:
@@ -106,28 +108,9 @@ class Facts(object):
         self.cancel = _record.parse(self._read("cancel").rstrip(b"\0") or None)
         self.end = _record.complete_end(self._read("end.new") or None)
         if not self.command:
-            self.result = _record.module_result(self._read("result.raw"))
+            from ansible_collections.longhaul.jobs.plugins.module_utils import _result
 
-    def _core(self):
-        """Whether the wrapper of one of core's own jobs runs here, and whether it would have to be seen if it did."""
-        # Core's wrapper is called with the first half of the id and appends its own pid: its file names no living process.
-        first_half = self.jid.split(".")[0].encode("ascii")
-        try:
-            pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-        except OSError:
-            return
-        for pid in pids:
-            try:
-                with open("/proc/%d/cmdline" % pid, "rb") as stream:
-                    words = stream.read().split(b"\0")
-            except OSError:
-                continue
-            if first_half in words and any(b"async_wrapper" in word for word in words) and _process.start_time(pid) is not None:
-                self.core_alive = True
-                return
-        # Gone for certain only where all processes of this machine can be seen and the directory is on a disk of its own:
-        # in a shared home the wrapper may live on another host, which core's file does not name.
-        self.core_visible = os.path.exists("/proc/1/stat") and _process.whole_machine() and _spool.local(self.spool)
+            self.result = _result.printed(self._read("result.raw"))
 
 
 def look(spool, jid, here):

@@ -3,11 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Waiting on the target for a job's end: asleep on its lock, awake within a millisecond of the supervisor's exit (PROTOCOL 5)."""
 
+import _signal as signal
 import fcntl
 import os
 import time
-
-import _signal as signal
 
 from ansible_collections.longhaul.jobs.plugins.module_utils import _facts
 
@@ -19,7 +18,7 @@ class _Alarm(Exception):
 
 
 def _ring(number, frame):
-    raise _Alarm()
+    raise _Alarm
 
 
 def until_ended(spool, jid, here, seconds):

@@ -8,10 +8,9 @@ soft limit RLIMIT_LOCKS, which has had no effect since Linux 2.4 and which survi
 supervisor. A sweep that finds nothing proves nothing against a process that forks on: the last pid is chased.
 """
 
+import _signal as signal
 import os
 import time
-
-import _signal as signal
 
 from ansible_collections.longhaul.jobs.plugins.module_utils import _process
 
@@ -48,7 +47,7 @@ def mark_of(pid):
     return None
 
 
-class Tree(object):
+class Tree:
     """The processes of one job."""
 
     def __init__(self, jid, mark, payload, supervisor):

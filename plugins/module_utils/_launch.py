@@ -12,22 +12,22 @@ import marshal
 import os
 import time
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _command, _end, _kill, _process, _record, _spool
-from ansible_collections.longhaul.jobs.plugins.module_utils._boot import PREFIX, Refused, Supervisor, dumps
+from ansible_collections.longhaul.jobs.plugins.module_utils import _command, _commit, _disk, _kill, _process, _record, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils._boot import PREFIX, Refused, dumps
 
 F_SETPIPE_SZ = 1031
 CANCEL_BYTES = 4 << 10
 RUNNING_BYTES = 8 << 10
 MEET_SECONDS = 20.0  # for a repeat: how long the first attempt's handshake may take before it is judged as it stands
-# What runs in the supervisor; _boot is there already.
-SUPERVISOR = ("_end", "_facts", "_kill", "_output", "_process", "_record", "_result", "_spool", "_supervisor", "_verdict")
+# What runs in the supervisor; _boot is there already. A test compares it with the imports.
+SUPERVISOR = ("_commit", "_disk", "_ended", "_kill", "_output", "_process", "_record", "_result", "_spool", "_supervisor")
 
 
-class Launch(object):
+class Launch:
     """One attempt to start one job."""
 
     def __init__(self, request, spool, here, supervisor, payload):
-        """``supervisor`` is a _boot.Supervisor that waits for its code, ``payload`` the bytes of a module."""
+        """``supervisor`` is a _detach.Supervisor that waits for its code, ``payload`` the bytes of a module."""
         self.jid = request["jobs"][0]["jid"]
         self.options = request["options"]
         self.spool = spool
@@ -58,16 +58,16 @@ class Launch(object):
             if self.supervisor.receive() != "locked":
                 raise Refused("the supervisor's process died at its start; nothing was started")
             for path in ("/job.json", "/end.new", ""):
-                _spool.fsync_path(self.new + path)
+                _disk.fsync_path(self.new + path)
             taken = self.take()
         except Exception:
             self.supervisor.let_go()
-            _spool.remove_tree(self.new)
+            _disk.remove_tree(self.new)
             raise
         if not taken:
             self.meet()
             return False
-        _spool.fsync_path(self.spool)
+        _disk.fsync_path(self.spool)
         try:
             self.supervisor.send(b"go\n")
             told = self.supervisor.receive()
@@ -90,7 +90,7 @@ class Launch(object):
         except OSError:
             pass
         self.supervisor.let_go()
-        _spool.remove_tree(self.new)
+        _disk.remove_tree(self.new)
         return False
 
     def meet(self):
@@ -186,19 +186,19 @@ class Launch(object):
     def lay_down(self, record):
         """Make the directory with all that must exist before the request is taken. Raises OSError."""
         os.mkdir(self.new, 0o700)
-        _spool.create(self.new + "/lock")
-        _spool.create(self.new + "/verdict.lock")
-        _spool.create(self.new + "/job.json", dumps(record).encode("ascii"))
-        _spool.create(self.new + "/cancel", bytes(CANCEL_BYTES))
-        _spool.create(self.new + "/end.new", bytes(_end.RESERVE))
-        _spool.create(self.new + "/running", bytes(RUNNING_BYTES))
-        _spool.create(self.new + "/stderr")
-        _spool.create(self.new + ("/stdout" if self.command else "/result.raw"))
+        _disk.create(self.new + "/lock")
+        _disk.create(self.new + "/verdict.lock")
+        _disk.create(self.new + "/job.json", dumps(record).encode("ascii"))
+        _disk.create(self.new + "/cancel", bytes(CANCEL_BYTES))
+        _disk.create(self.new + "/end.new", bytes(_commit.RESERVE))
+        _disk.create(self.new + "/running", bytes(RUNNING_BYTES))
+        _disk.create(self.new + "/stderr")
+        _disk.create(self.new + ("/stdout" if self.command else "/result.raw"))
         payload = self.options["payload"]
         if not self.command and payload["style"] == "file":
-            _spool.create(self.new + "/module", self.payload, mode=0o700)
+            _disk.create(self.new + "/module", self.payload, mode=0o700)
             if payload["args"] is not None:
-                _spool.create(self.new + "/args", payload["args"].encode("utf-8", "surrogateescape"))
+                _disk.create(self.new + "/args", payload["args"].encode("utf-8", "surrogateescape"))
 
 
 def _code():
@@ -223,16 +223,6 @@ def _find(name):
     raise ImportError(name)
 
 
-def supervisor(fresh):
-    """A process for the supervisor: forked as it is, or a fresh interpreter for a starter that has imported much."""
-    if not fresh:
-        return Supervisor()
-    import sys
-
-    boot = sys.modules[PREFIX + "_boot"]
-    return Supervisor(boot.__spec__.loader.get_source(boot.__name__))
-
-
 def sweep(spool, now):
     """Remove what starts that died have left for an hour, and marks of removals past a day. Never raises."""
     try:
@@ -243,7 +233,7 @@ def sweep(spool, now):
         path = spool + "/" + name
         try:
             if name.startswith(".trash-"):
-                _spool.remove_tree(path)
+                _disk.remove_tree(path)
             elif name.startswith(".new-"):
                 if now - os.stat(path).st_mtime > 3600 and _spool.probe(path + "/lock") in (_spool.FREE, _spool.MISSING):
                     _discard(spool, path)
@@ -258,4 +248,4 @@ def sweep(spool, now):
 def _discard(spool, path):
     trash = "%s/.trash-%s" % (spool, os.urandom(8).hex())
     os.rename(path, trash)
-    _spool.remove_tree(trash)
+    _disk.remove_tree(trash)

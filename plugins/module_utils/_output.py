@@ -12,7 +12,7 @@ LEFT_OUT = "\n[longhaul.jobs: %d bytes are left out here; the whole is in the jo
 NO_SPACE = "\n[longhaul.jobs: the file system was full when the job ended; output may be missing here]\n"
 
 
-class Excerpt(object):
+class Excerpt:
     """What a result shows of a stream: ``text``, ``size`` of the whole in bytes, ``cut`` and ``odd`` (bytes not UTF-8)."""
 
     __slots__ = ("text", "size", "cut", "odd")
@@ -40,14 +40,6 @@ def excerpt(path, head=HEAD, tail=TAIL):
         return Excerpt(first + LEFT_OUT % (size - head - tail) + last, size, True, odd_first or odd_last)
     finally:
         os.close(fd)
-
-
-def size(path):
-    """Bytes of a file; 0 where there is none."""
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
 
 
 def _read(fd, offset, count):
@@ -84,11 +76,11 @@ def cut(result, limit=RESULT_MAX):
     """
     from ansible_collections.longhaul.jobs.plugins.module_utils._boot import dumps
 
-    sizes = dict((key, len(dumps(value))) for key, value in result.items())
+    sizes = {key: len(dumps(value)) for key, value in result.items()}
     if sum(sizes.values()) <= limit:
         return result, False
-    result = dict((key, _shortened(value)) for key, value in result.items())
-    sizes = dict((key, len(dumps(value))) for key, value in result.items())
+    result = {key: _shortened(value) for key, value in result.items()}
+    sizes = {key: len(dumps(value)) for key, value in result.items()}
     while sum(sizes.values()) > limit:
         largest = max(sizes, key=lambda key: sizes[key])
         if sizes[largest] < 256:
@@ -104,5 +96,5 @@ def _shortened(value):
     if isinstance(value, list):
         return [_shortened(item) for item in value]
     if isinstance(value, dict):
-        return dict((key, _shortened(item)) for key, item in value.items())
+        return {key: _shortened(item) for key, item in value.items()}
     return value

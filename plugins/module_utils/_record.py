@@ -21,13 +21,6 @@ FIELDS = (
     "signal supervisor_pid payload_pid cpu_seconds peak_memory_bytes stdout_bytes stderr_bytes progress verified attached reason "
     "survivors no_log core"
 ).split()
-CAUSES = {
-    "host_rebooted": "the host, or the container, was restarted while it ran",
-    "supervisor_killed": "its supervisor was killed, and the module left no complete result",
-    "exit_unknown": "its supervisor was killed, so how the command ended is not known",
-    "never_started": "its start died before the task was run; it never ran and never will",
-    "corrupt_record": "its record cannot be read, and nothing of it runs",
-}
 
 
 def blank(jid, spool, here):
@@ -54,6 +47,12 @@ def blank(jid, spool, here):
     }
 
 
+def unrecorded(spool, jid):
+    """What stands in for the record of a job that has none that can be read, one of core's own for instance."""
+    user = _process.user_name(os.geteuid())
+    return {"jid": jid, "labels": {}, "user": user, "async_dir": spool, "results_file": spool + "/" + jid}
+
+
 def parse(data):
     """The JSON object that ``data`` (bytes or None) is, or None for anything else."""
     try:
@@ -73,27 +72,6 @@ def complete_end(data):
     except (AttributeError, ValueError):
         return None
     return (value, length) if isinstance(value, dict) and value.get("finished") is True else None
-
-
-def module_result(data):
-    """(result, junk): the JSON object that a module printed, and whether anything but white space stands behind it, or None.
-
-    What stands before the line that opens it does not count: login scripts and interpreters print there, as core knows.
-    """
-    text = (data or b"").decode("utf-8", "replace")
-    at = 0
-    while True:
-        while text[at : at + 1] in (" ", "\t", "\r", "\n"):
-            at += 1
-        if text[at : at + 1] == "{":
-            try:
-                value, length = first_value(text[at:])
-                return value, bool(text[at + length :].strip())
-            except ValueError:
-                pass
-        at = text.find("\n", at)
-        if at < 0:
-            return None
 
 
 def says_finished(document):
@@ -137,63 +115,10 @@ def fields(record, started, **known):
 def running(record, started, **known):
     """The job file of a job that runs."""
     known.setdefault("state", "running")
-    return _document({}, fields(record, started, **known), started=True, finished=False)
+    return document({}, fields(record, started, **known), started=True, finished=False)
 
 
-def ended(record, started, state, cause, result, **known):
-    """The job file of an ended job: the module's own ``result`` with core's keys, and ours under ``job``."""
-    now = time.time()
-    known.setdefault("ended_at", None if state == "lost" else timestamp(now))
-    job = fields(record, started, state=state, cause=cause, remaining=None, **known)
-    if state == "lost":
-        job["elapsed"] = None
-    if cause == "never_started":
-        job["started_at"] = None
-    result = dict(result)
-    clash = dict((key, result.pop(key)) for key in CORE_KEYS if key in result)
-    if clash:
-        job["result"] = clash
-    if state != "succeeded":
-        result["failed"] = True
-        result.setdefault("msg", message(job))
-    return _document(result, job, started=cause != "never_started", finished=True)
-
-
-def _document(result, job, started, finished):
+def document(result, job, started, finished):
+    """A job file: a module's own ``result`` with core's keys, and ours under ``job``."""
     result.update(ansible_job_id=job["jid"], started=started, finished=finished, results_file=job["results_file"], job=job)
     return result
-
-
-def message(job):
-    """One sentence on how a job ended that left no message of its own."""
-    who = "the job %s" % (job["name"] or job["jid"])
-    state = job["state"]
-    if state == "timed_out":
-        text = "%s ran longer than its time limit of %s s and was ended" % (who, _number(job["time_limit"]))
-    elif state == "cancelled":
-        text = "%s was cancelled" % who + (": %s" % job["reason"] if job["reason"] else "")
-    elif state == "lost":
-        text = "%s is lost: %s" % (who, job["reason"] or CAUSES.get(job["cause"], job["cause"]))
-    elif job["cause"] == "supervisor_terminated":
-        text = "%s was ended because its supervisor was told to terminate" % who
-    elif job["signal"]:
-        text = "%s was ended by signal %s" % (who, job["signal"])
-    else:
-        text = "%s failed" % who
-    if job["survivors"]:
-        what = "still live" if state == "lost" else "could not be ended"
-        text += "; these of its processes %s: " % what + ", ".join(
-            "%s (%s, %s)" % (s["pid"], s["user"], s["command"]) for s in job["survivors"]
-        )
-    return text
-
-
-def unknown(jid, async_dir, sentence):
-    """The job result of a job that is not there."""
-    stub = {"jid": jid, "async_dir": async_dir, "results_file": async_dir + "/" + jid if async_dir else None}
-    result = {"failed": True, "msg": sentence}
-    return _document(result, fields(stub, None, state="unknown"), started=False, finished=True)
-
-
-def _number(value):
-    return "%g" % value if value is not None else "?"

@@ -5,7 +5,8 @@
 
 import time
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _output, _record, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils import _disk, _output, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils._boot import first_value
 
 RAW_MAX = 256 << 20  # bytes of a module's result that are still read
 
@@ -19,7 +20,7 @@ def streams(path, strip):
         sizes[name + "_bytes"] = seen.size
         if seen.odd:
             warnings.append("%s is not UTF-8 throughout: the result shows a mark for such bytes, the job's log keeps them" % name)
-    if _spool.full(path):
+    if _disk.full(path):
         texts["stdout"] += _output.NO_SPACE
         warnings.append("the file system of the async dir is full: output may be missing")
     return texts, sizes, warnings
@@ -38,15 +39,36 @@ def command(shown, rc, began, ended):
     }
 
 
+def printed(data):
+    """(result, junk): the JSON object that a module printed, and whether anything but white space stands behind it, or None.
+
+    What stands before the line that opens it does not count: login scripts and interpreters print there, as core knows.
+    """
+    text = (data or b"").decode("utf-8", "replace")
+    at = 0
+    while True:
+        while text[at : at + 1] in (" ", "\t", "\r", "\n"):
+            at += 1
+        if text[at : at + 1] == "{":
+            try:
+                value, length = first_value(text[at:])
+                return value, bool(text[at + length :].strip())
+            except ValueError:
+                pass
+        at = text.find("\n", at)
+        if at < 0:
+            return None
+
+
 def module(path, rc=None):
     """(state, result) of a module from what it printed into result.raw; ``rc`` is its process's, None where not known.
 
     A module that left no JSON has failed; its standard output is not shown, since it may hold secrets.
     """
-    if _output.size(path + "/result.raw") > RAW_MAX:
+    if _spool.size(path + "/result.raw") > RAW_MAX:
         return "failed", {"changed": True, "msg": "the module's result is larger than %d MiB and was dropped" % (RAW_MAX >> 20)}
     try:
-        found = _record.module_result(_spool.read_file(path + "/result.raw"))
+        found = printed(_spool.read_file(path + "/result.raw"))
     except OSError:
         found = None
     stderr = _output.excerpt(path + "/stderr").text

@@ -6,19 +6,18 @@
 It lives as long as the job, so it imports little and sleeps in one system call; without a limit nothing ever wakes it.
 """
 
+import _signal as signal
 import errno
 import fcntl
 import os
 import time
 
-import _signal as signal
-
-from ansible_collections.longhaul.jobs.plugins.module_utils import _end, _kill, _output, _process, _record, _result, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils import _commit, _disk, _ended, _kill, _process, _record, _result, _spool
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import dumps, write_all
 
 WAKE_SECONDS = 60.0  # with a limit: how late a suspended machine may notice it after it wakes
 PR_SET_CHILD_SUBREAPER = 36
-SIGNALS = dict((getattr(signal, name), name[3:]) for name in dir(signal) if name.startswith("SIG") and name[3] != "_")
+SIGNALS = {getattr(signal, name): name[3:] for name in dir(signal) if name.startswith("SIG") and name[3] != "_"}
 
 
 def run(job, down, up, stdin):
@@ -64,7 +63,7 @@ def _become_subreaper():
         pass
 
 
-class _Supervisor(object):
+class _Supervisor:
     def __init__(self, job):
         self.job = job
         self.record = job["record"]
@@ -77,7 +76,7 @@ class _Supervisor(object):
         """Lock the directory that the starter has laid down and learn whether the request is taken."""
         new = self.job["new"]
         if _line(down) != "lock":
-            _spool.remove_tree(new)
+            _disk.remove_tree(new)
             return False
         try:
             directory = os.stat(new).st_ino
@@ -95,9 +94,9 @@ class _Supervisor(object):
             except OSError:
                 taken = False
             if taken:
-                _spool.fsync_path(self.record["async_dir"])
+                _disk.fsync_path(self.record["async_dir"])
                 return True
-            _spool.remove_tree(new)
+            _disk.remove_tree(new)
         return False
 
     def complain(self):
@@ -105,7 +104,7 @@ class _Supervisor(object):
         import traceback
 
         try:
-            _spool.create(self.path + "/supervisor.log", traceback.format_exc().encode("utf-8", "replace"))
+            _disk.create(self.path + "/supervisor.log", traceback.format_exc().encode("utf-8", "replace"))
         except OSError:
             pass
 
@@ -125,7 +124,7 @@ class _Supervisor(object):
             os.close(fd)
         os.chdir("/")
         self.started = dict(_process.identity(pid), wall=time.time(), clock=_process.boot_clock())
-        _spool.replace(self.path + "/started.json", dumps(self.started).encode("ascii"))
+        _disk.replace(self.path + "/started.json", dumps(self.started).encode("ascii"))
         _tell(let_go, "x")
         os.close(let_go)
         why = b""
@@ -286,10 +285,10 @@ class _Supervisor(object):
             known.update(rc=rc, signal=SIGNALS.get(-rc) if rc < 0 else None)
             known.update(cpu_seconds=round(self.usage.ru_utime + self.usage.ru_stime, 3))
             known.update(peak_memory_bytes=self.usage.ru_maxrss * 1024)
-        known.setdefault("stdout_bytes", _output.size(self.path + "/stdout"))
-        known.setdefault("stderr_bytes", _output.size(self.path + "/stderr"))
-        document = _record.ended(self.record, self.started, state, cause, result, **known)
-        _end.commit(self.path, document, self.command)
+        known.setdefault("stdout_bytes", _spool.size(self.path + "/stdout"))
+        known.setdefault("stderr_bytes", _spool.size(self.path + "/stderr"))
+        document = _ended.ended(self.record, self.started, state, cause, result, **known)
+        _commit.commit(self.path, document, self.command)
         for name in ("module", "args"):
             if name in self.job["files"]:
                 os.unlink(self.path + "/" + name)

@@ -7,7 +7,7 @@
 ABSENT, UNFINISHED, FINISHED, UNREADABLE = "absent", "unfinished", "finished", "unreadable"
 
 
-class Verdict(object):
+class Verdict:
     """A state with its cause.
 
     ``act`` is what one who may write has to do: None; "commit" an end of this state; "adopt" the end that lies ready in

@@ -3,12 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The verb cancel: end jobs for sure, the supervisor's tree included when it is stopped or dead (PROTOCOL section 3, "Cancel")."""
 
+import _signal as signal
 import os
 import time
 
-import _signal as signal
-
-from ansible_collections.longhaul.jobs.plugins.module_utils import _end, _facts, _process, _record, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils import _answer, _commit, _disk, _end, _ended, _facts, _process, _record, _spool
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused, dumps, write_all
 from ansible_collections.longhaul.jobs.plugins.module_utils._hold import sleep_on
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs.status import find, nowhere
@@ -39,11 +38,11 @@ def _cancel(dirs, job, here, request):
                 return nowhere(dirs, jid, request["async_dirs"])
             if not write:
                 return dict(nowhere(dirs, jid, request["async_dirs"]), changed=True, failed=False)
-            document = _tombstone(_spool.for_start(request["async_dirs"]), jid, here, request["options"])
+            document = _tombstone(_disk.for_start(request["async_dirs"]), jid, here, request["options"])
             if document:
                 return dict(document, changed=True, failed=False)
             continue  # the start was faster: cancel that
-        document, facts, verdict = _end.settle(spool, jid, here, write)
+        document, facts, verdict = _answer.settle(spool, jid, here, write)
         if verdict.state not in ("running", "orphaned"):
             failed = verdict.state in ("unknown", "foreign")
             return dict(document, changed=False, failed=failed)
@@ -74,7 +73,7 @@ def _end_it(facts, options):
     try:
         facts, verdict = _facts.look(facts.spool, facts.jid, facts.here)
         if verdict.recorded or verdict.act in ("adopt", "recover"):
-            document = _end.answer(facts, verdict)
+            document = _answer.answer(facts, verdict)
             if verdict.act:
                 document = _end.write_end(facts, verdict, document)
             ended = document["job"]["state"] == "cancelled"
@@ -127,7 +126,7 @@ def _send(who, number):
 def _tombstone(spool, jid, here, options):
     """Cancel a start that was never answered, so that one that arrives late is not carried out: the job result, or None."""
     record = _record.blank(jid, spool, here)
-    document = _record.ended(record, None, "cancelled", "never_started", {"changed": False}, reason=options["reason"])
+    document = _ended.ended(record, None, "cancelled", "never_started", {"changed": False}, reason=options["reason"])
     new = "%s/.new-%s-%s" % (spool, jid, os.urandom(4).hex())
     path = "%s/%s.d" % (spool, jid)
     os.mkdir(new, 0o700)
@@ -138,13 +137,13 @@ def _tombstone(spool, jid, here, options):
         ("cancel", dumps(options).encode("ascii")),
         ("end.new", dumps(document).encode("ascii")),
     ):
-        _spool.create(new + "/" + name, data, sync=True)
-    _spool.fsync_path(new)
+        _disk.create(new + "/" + name, data, sync=True)
+    _disk.fsync_path(new)
     try:
         os.rename(new, path)
     except OSError:
-        _spool.remove_tree(new)
+        _disk.remove_tree(new)
         return None
-    _end.publish(path)
-    _spool.fsync_path(path)
+    _commit.publish(path)
+    _disk.fsync_path(path)
     return document

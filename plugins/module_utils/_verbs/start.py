@@ -6,17 +6,17 @@
 import os
 import time
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _end, _facts, _launch, _process, _record, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils import _answer, _disk, _ended, _facts, _launch, _process, _spool
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused
 from ansible_collections.longhaul.jobs.plugins.module_utils._hold import until_ended
 
 TOMBSTONE_SECONDS = 86400.0
 
 
-def run(request, starter=None, payload=b""):
+def run(request, supervisor=None, payload=b""):
     """The reply to a start.
 
-    ``starter`` is the supervisor's process that was forked beforehand; without it a fresh interpreter becomes one.
+    ``supervisor`` is the process that was forked for it beforehand; without it a fresh interpreter becomes one.
     Raises Refused; OSError where the disk fails before the request is taken. Nothing is started then.
     """
     jid = request["jobs"][0]["jid"]
@@ -26,20 +26,23 @@ def run(request, starter=None, payload=b""):
         raise Refused("the start of job %s was first tried more than a day ago; nothing was started" % jid)
     began = time.monotonic()
     here = _facts.Here()
-    spool = _spool.for_start(request["async_dirs"])
+    spool = _disk.for_start(request["async_dirs"])
     if request["attempt"] > 1 and not os.path.isdir("%s/%s.d" % (spool, jid)):
-        if _spool.volatile(spool) and _process.boot_clock() < request["ago"]:
+        if _disk.volatile(spool) and _process.boot_clock() < request["ago"]:
             sentence = "the host was restarted after job %s was first sent, and its directory does not survive that" % jid
-            job = _record.unknown(jid, spool, sentence)
+            job = _ended.unknown(jid, spool, sentence)
             job["job"].update(state="lost", cause="host_rebooted")
             return {"schema": 1, "jobs": [job], "warnings": []}
-    supervisor = starter or _launch.supervisor(fresh=True)
+    if supervisor is None:
+        from ansible_collections.longhaul.jobs.plugins.module_utils._detach import Supervisor
+
+        supervisor = Supervisor(fresh=True)
     try:
         _launch.Launch(request, spool, here, supervisor, payload).start()
         if request["hold"] > 0:
             until_ended(spool, jid, here, request["hold"] - (time.monotonic() - began))
     finally:
         supervisor.let_go()
-    document = _end.settle(spool, jid, here)[0]
+    document = _answer.settle(spool, jid, here)[0]
     _launch.sweep(spool, time.time())
     return {"schema": 1, "jobs": [document], "warnings": []}

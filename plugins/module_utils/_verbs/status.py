@@ -6,7 +6,7 @@
 import os
 import time
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _end, _facts, _record, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils import _answer, _facts, _spool
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused
 
 
@@ -43,7 +43,7 @@ def find(dirs, jid):
 
 def _status(dirs, jid, here, write, asked):
     spool = find(dirs, jid)
-    return _end.settle(spool, jid, here, write)[0] if spool else nowhere(dirs, jid, asked)
+    return _answer.settle(spool, jid, here, write)[0] if spool else nowhere(dirs, jid, asked)
 
 
 def nowhere(dirs, jid, asked):
@@ -53,19 +53,23 @@ def nowhere(dirs, jid, asked):
         sentence = "could not find job %s in %s" % (jid, " or ".join(dirs))
     else:
         sentence = "could not find job %s: there is no async dir %s" % (jid, " or ".join(places))
-    return _record.unknown(jid, (dirs or places or [None])[0], sentence)
+    from ansible_collections.longhaul.jobs.plugins.module_utils import _ended
+
+    return _ended.unknown(jid, (dirs or places or [None])[0], sentence)
 
 
 def _cleanup(dirs, jid, here, write, asked):
+    from ansible_collections.longhaul.jobs.plugins.module_utils._end import remove
+
     spool = find(dirs, jid)
     if not spool:
         return nowhere(dirs, jid, asked)
-    document, facts, verdict = _end.settle(spool, jid, here, write)
+    document, facts, verdict = _answer.settle(spool, jid, here, write)
     if verdict.state in ("unknown", "foreign"):
         return document
     if verdict.state in ("running", "orphaned") and (facts.directory or verdict.verified):
         return _refusal(document, jid, "is still %s: it was not removed" % verdict.state)
-    if write and not _end.remove(facts):
+    if write and not remove(facts):
         return _refusal(document, jid, "is not ended, or was removed by another: it was not removed")
     return {
         "ansible_job_id": jid,

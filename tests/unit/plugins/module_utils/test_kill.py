@@ -208,10 +208,8 @@ def test_marks() -> None:
     assert len(marks) == 100
     assert all(mark & _kill.MARK_BIT and mark < 1 << 62 for mark in marks)
     assert _kill.mark_of(os.getpid()) is None
-    child = subprocess.Popen(
-        [sys.executable, "-c", "import resource, time; resource.setrlimit(10, (%d, -1)); print('set', flush=True); time.sleep(60)" % min(marks)],
-        stdout=subprocess.PIPE,
-    )
+    code = "import resource, time; resource.setrlimit(10, (%d, -1)); print('set', flush=True); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", code % min(marks)], stdout=subprocess.PIPE)
     assert child.stdout is not None
     try:
         assert child.stdout.readline() == b"set\n"

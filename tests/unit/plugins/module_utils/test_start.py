@@ -89,10 +89,10 @@ def test_a_large_stdin_does_not_hold_the_start(engine: Engine) -> None:
 
 
 def test_the_environment_is_the_payloads_alone(engine: Engine) -> None:
-    environment = {"HOME": "/nowhere", "PYTHONSTARTUP": "/x", "COLOUR": "it's \"$x\""}
+    environment = {"HOME": "/nowhere", "PYTHONSTARTUP": "/x", "COLOUR": 'it\'s "$x"'}
     ended = engine.start("printenv HOME COLOUR LONGHAUL_JID; dirname $LONGHAUL_PROGRESS", environment=environment, hold=10)
     jid = ended["ansible_job_id"]
-    assert ended["stdout"].split("\n") == ["/nowhere", "it's \"$x\"", jid, str(engine.path(ended))]
+    assert ended["stdout"].split("\n") == ["/nowhere", 'it\'s "$x"', jid, str(engine.path(ended))]
     assert ended["job"]["async_dir"] == str(engine.spool)
 
 
@@ -107,9 +107,7 @@ def test_what_a_payload_inherits(engine: Engine) -> None:
 
 def test_a_chdir_that_cannot_be_entered_starts_nothing(engine: Engine) -> None:
     reply = engine.call(engine.start_request(command(cmd="true", chdir="/no/such")))
-    assert reply["error"] == (
-        "Unable to change directory before execution: /no/such: No such file or directory; nothing was started"
-    )
+    assert reply["error"] == ("Unable to change directory before execution: /no/such: No such file or directory; nothing was started")
     assert list(engine.spool.iterdir()) == []
 
 

@@ -92,12 +92,22 @@ def test_what_is_seen_to_be_so_needs_one_look(name: str) -> None:
     assert not judge(facts(**seen)).again
 
 
-@pytest.mark.parametrize("name", ["core's, cannot tell", "record unreadable, held", "held, supervisor gone", "record of a newer schema, free"])
+UNVERIFIED = ["core's, cannot tell", "record unreadable, held", "held, supervisor gone", "record of a newer schema, free"]
+
+
+@pytest.mark.parametrize("name", UNVERIFIED)
 def test_what_rests_on_less_is_not_verified(name: str) -> None:
     seen = next(row[1] for row in ROWS if row[0] == name)
     assert not judge(facts(**seen)).verified
 
 
-@pytest.mark.parametrize(("seen", "overdue"), [({"past_limit": True}, False), ({"past_grace": True}, True), (DEAD | {"past_limit": True}, True)])
+OVERDUE: list[tuple[dict[str, t.Any], bool]] = [
+    ({"past_limit": True}, False),
+    ({"past_grace": True}, True),
+    (DEAD | {"past_limit": True}, True),
+]
+
+
+@pytest.mark.parametrize(("seen", "overdue"), OVERDUE)
 def test_overdue_is_a_limit_that_nobody_has_enforced(seen: dict[str, t.Any], overdue: bool) -> None:
     assert judge(facts(**seen)).overdue is overdue

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Committing an end (PROTOCOL section 3, "End").
+
+A job has ended when, and only when, its end has been renamed onto its job file. While the supervisor lives, it alone does so.
+"""
+
+import os
+
+from ansible_collections.longhaul.jobs.plugins.module_utils import _disk, _output, _record
+from ansible_collections.longhaul.jobs.plugins.module_utils._boot import dumps, write_all
+
+RESERVE = 64 << 10  # bytes of end.new laid down at the start, so that a full disk cannot hide an end
+SHORT_STREAM = 4 << 10  # characters of a stream that a short end keeps
+
+
+def commit(path, document, command):
+    """Make ``document`` the job's end: written in place, cut to length, flushed, renamed; then the module's raw result goes.
+
+    Where it does not fit on a full disk, its short form is committed. Returns the document that was. Raises OSError.
+    """
+    fd = os.open(path + "/end.new", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        try:
+            _fill(fd, document)
+        except OSError as exc:
+            if exc.errno not in _disk.NO_SPACE:
+                raise
+            document = short(document, command)
+            _fill(fd, document)
+    finally:
+        os.close(fd)
+    publish(path)
+    return document
+
+
+def _fill(fd, document):
+    data = dumps(document).encode("ascii")
+    os.lseek(fd, 0, os.SEEK_SET)
+    write_all(fd, data)
+    os.ftruncate(fd, len(data))
+    os.fsync(fd)
+
+
+def publish(path):
+    """The one rename: end.new, whole and flushed, becomes the job file. Raises OSError."""
+    os.rename(path + "/end.new", path[: -len(".d")])
+    _disk.fsync_path(os.path.dirname(path))
+    try:
+        os.unlink(path + "/result.raw")
+    except OSError:
+        pass
+
+
+def short(document, command):
+    """The form of an end that fits the reserve whatever the job printed; marked as cut.
+
+    A command keeps its own cause and state; a module's result that is gone makes the job failed, cause no_space.
+    """
+    job = dict(document["job"])
+    job.pop("result", None)
+    job["labels"] = {key: value[:64] for key, value in list((job["labels"] or {}).items())[:16]}
+    job["survivors"] = job["survivors"][:16]
+    kept = {key: document[key] for key in _record.CORE_KEYS if key in document}
+    kept["job"] = job
+    for key in ("failed", "changed", "rc", "delta", "start", "end", "msg"):
+        if isinstance(document.get(key), (str, int, bool)):
+            kept[key] = _output.shorten(document[key], 512, 512) if isinstance(document[key], str) else document[key]
+    if not command and document["started"]:
+        job.update(state="failed", cause="no_space")
+        kept.update(failed=True, changed=True, msg="the module's result could not be written: no space left on the device")
+        return kept
+    for key in ("stdout", "stderr"):
+        if key in document:
+            kept[key] = _output.shorten(document[key], SHORT_STREAM, SHORT_STREAM) + _output.NO_SPACE
+    return kept

@@ -1,0 +1,31 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Jobs that core's own async_wrapper has started, whose files name no process: what can be seen of them."""
+
+import os
+
+from ansible_collections.longhaul.jobs.plugins.module_utils import _disk, _process
+
+
+def seen(spool, jid):
+    """(whether the job's wrapper runs here, whether it would have to be seen if it ran anywhere).
+
+    Core calls its wrapper with the first half of the id and appends the wrapper's pid (core 2.21: modules/async_wrapper.py).
+    """
+    first_half = jid.split(".")[0].encode("ascii")
+    try:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return False, False
+    for pid in pids:
+        try:
+            with open("/proc/%d/cmdline" % pid, "rb") as stream:
+                words = stream.read().split(b"\0")
+        except OSError:
+            continue
+        if first_half in words and any(b"async_wrapper" in word for word in words) and _process.start_time(pid) is not None:
+            return True, True
+    # Gone for certain only where all processes of this machine can be seen and the directory is on a disk of its own: in a
+    # shared home the wrapper may live on another host, which core's file does not name.
+    return False, os.path.exists("/proc/1/stat") and _process.whole_machine() and _disk.local(spool)
