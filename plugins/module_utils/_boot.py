@@ -14,29 +14,33 @@ PREFIX = "ansible_collections.longhaul.jobs.plugins.module_utils."
 THIS = PREFIX + "_boot"
 FRAME = "\nLONGHAUL-REPLY %s %d\n%s\n"
 
-# `import json` costs 8 to 10 ms of a look's 20 (PROCESS-FACTS 0.5): its C core does all that is needed here. The names are
-# private to CPython, so the public package stands behind them.
-try:
-    from _json import encode_basestring_ascii, make_encoder, make_scanner
 
-    class _Context:
-        strict = False
-        object_hook = None
-        object_pairs_hook = None
-        parse_float = float
-        parse_int = int
-        parse_constant = float
-        memo = {}
+def _codec():
+    """(scan, chunks): reading at an index, and writing in pieces.
 
-    _scan = make_scanner(_Context)
-    _chunks = make_encoder(None, None, encode_basestring_ascii, None, ": ", ", ", False, False, True)
-except (ImportError, TypeError, AttributeError):
-    import json
+    `import json` costs 8 to 10 ms of a look's 20 (PROCESS-FACTS 0.5): its C core does all that is needed here. The names are
+    private to CPython, so the public package stands behind them.
+    """
+    try:
+        from _json import encode_basestring_ascii, make_encoder, make_scanner
 
-    _scan = json.JSONDecoder(strict=False).scan_once
+        class Context:
+            strict = False
+            object_hook = None
+            object_pairs_hook = None
+            parse_float = float
+            parse_int = int
+            parse_constant = float
+            memo = {}
 
-    def _chunks(value, level):
-        return (json.dumps(value),)
+        return make_scanner(Context), make_encoder(None, None, encode_basestring_ascii, None, ": ", ", ", False, False, True)
+    except (ImportError, TypeError, AttributeError):
+        import json
+
+        return json.JSONDecoder(strict=False).scan_once, lambda value, level: (json.dumps(value),)
+
+
+_scan, _chunks = _codec()
 
 
 def dumps(value):

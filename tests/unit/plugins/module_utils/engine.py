@@ -163,7 +163,7 @@ class Engine:
             wait_for(lambda: not alive(pid))
 
     def path(self, job: Job) -> Path:
-        return self.spool / (job["ansible_job_id"] + ".d")
+        return self.spool / f"{job['ansible_job_id']}.d"
 
     def marks(self) -> set[int]:
         """The marks of all jobs that this spool has, or had, records of."""

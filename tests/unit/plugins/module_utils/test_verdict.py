@@ -26,11 +26,11 @@ def facts(**seen: t.Any) -> t.Any:
     return types.SimpleNamespace(**(usual | {"lock": "held", "job_file": "unfinished", "names": WHOLE, "record": RECORD} | seen))
 
 
-NO_DIRECTORY = {"directory": False, "names": frozenset(), "record": None, "lock": "missing"}
-DEAD = {"lock": "free", "supervisor_alive": False}
+NO_DIRECTORY: dict[str, t.Any] = {"directory": False, "names": frozenset(), "record": None, "lock": "missing"}
+DEAD: dict[str, t.Any] = {"lock": "free", "supervisor_alive": False}
 GONE = DEAD | {"payload_alive": False}
 
-ROWS = [
+ROWS: list[tuple[str, dict[str, t.Any], str, str | None, str | None]] = [
     ("finished", {"job_file": "finished"}, "ended", None, None),
     ("finished, lock held", {"job_file": "finished", "lock": "held"}, "ended", None, None),
     ("finished, all dead", {"job_file": "finished"} | GONE, "ended", None, None),
