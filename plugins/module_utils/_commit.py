@@ -16,7 +16,7 @@ SHORT_STREAM = 4 << 10  # characters of a stream that a short end keeps
 
 
 def commit(path, document, command):
-    """Make ``document`` the job's end: written in place, cut to length, flushed, renamed; then the module's raw result goes.
+    """Make ``document`` the job's end: written in place, cut to length, flushed, renamed; then what may hold secrets goes.
 
     Where it does not fit on a full disk, its short form is committed. Returns the document that was. Raises OSError.
     """
@@ -47,10 +47,11 @@ def publish(path):
     """The one rename: end.new, whole and flushed, becomes the job file. Raises OSError."""
     os.rename(path + "/end.new", path[: -len(".d")])
     _disk.fsync_path(os.path.dirname(path))
-    try:
-        os.unlink(path + "/result.raw")
-    except OSError:
-        pass
+    for name in ("result.raw", "module", "args"):
+        try:
+            os.unlink(path + "/" + name)
+        except OSError:
+            pass
 
 
 def short(document, command):

@@ -82,6 +82,8 @@ def supervise(down, up, stdin):
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
+        for fd in (down, up, stdin):
+            os.set_inheritable(fd, False)
         _close_others((0, 1, 2, down, up, stdin))
         try:
             with open("/proc/self/comm", "w") as name:

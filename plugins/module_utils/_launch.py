@@ -125,18 +125,18 @@ class Launch:
         environment = dict(os.environ)
         environment.update(self.options["environment"])
         environment.update(LONGHAUL_JID=self.jid, LONGHAUL_PROGRESS=self.path + "/progress")
-        job = {"new": self.new, "record": record, "environment": environment, "files": [], "skip": None, "cwd": None, "strip": True}
+        job = {"new": self.new, "record": record, "environment": environment, "skip": None, "cwd": None, "strip": True}
         if self.command:
             prepared = self.prepared
             job.update((key, prepared[key]) for key in ("shown", "cwd", "skip", "strip"))
             job["argv"] = ["/bin/sh", "-c", ":"] if prepared["skip"] is not None else prepared["argv"]
             job["feed"] = self.feed(prepared["stdin"])
         elif payload["style"] == "new":
-            job["argv"] = list(payload["words"])
+            job["argv"] = _words(payload["words"])
             job["feed"] = self.feed(self.payload)
         else:
-            job["files"] = ["module"] if payload["args"] is None else ["module", "args"]
-            job["argv"] = list(payload["words"]) + [self.path + "/" + name for name in job["files"]]
+            names = ["module"] if payload["args"] is None else ["module", "args"]
+            job["argv"] = _words(payload["words"]) + [self.path + "/" + name for name in names]
             job["feed"] = self.feed(None)
         return job
 
@@ -199,6 +199,11 @@ class Launch:
             _disk.create(self.new + "/module", self.payload, mode=0o700)
             if payload["args"] is not None:
                 _disk.create(self.new + "/args", payload["args"].encode("utf-8", "surrogateescape"))
+
+
+def _words(words):
+    """An interpreter's words as the shell would take them that core puts them before, unquoted."""
+    return [os.path.expandvars(os.path.expanduser(word)) for word in words]
 
 
 def _code():

@@ -64,7 +64,7 @@ def for_questions(async_dirs):
             if why is None:
                 continue
         if why:
-            bad.append("%s %s" % (path, why))
+            bad.append("the async dir %s %s" % (path, why))
         else:
             good.append(path)
     return good, bad

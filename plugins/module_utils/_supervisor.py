@@ -289,6 +289,3 @@ class _Supervisor:
         known.setdefault("stderr_bytes", _spool.size(self.path + "/stderr"))
         document = _ended.ended(self.record, self.started, state, cause, result, **known)
         _commit.commit(self.path, document, self.command)
-        for name in ("module", "args"):
-            if name in self.job["files"]:
-                os.unlink(self.path + "/" + name)

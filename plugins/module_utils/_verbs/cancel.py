@@ -21,12 +21,12 @@ def run(request):
     here = _facts.Here()
     dirs, reasons = _spool.for_questions(request["async_dirs"])
     if not dirs and reasons:
-        raise Refused("the async dir %s; nothing was cancelled" % "; ".join(reasons))
+        raise Refused("%s; nothing was cancelled" % "; ".join(reasons))
     for job in request["jobs"]:
         if not _spool.valid_jid(job["jid"]):
             raise Refused("%r is not a job id; nothing was cancelled" % job["jid"])
     jobs = [_cancel(dirs, job, here, request) for job in request["jobs"]]
-    return {"schema": 1, "jobs": jobs, "warnings": []}
+    return {"schema": 1, "jobs": jobs, "warnings": reasons}
 
 
 def _cancel(dirs, job, here, request):

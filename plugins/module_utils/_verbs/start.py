@@ -44,5 +44,7 @@ def run(request, supervisor=None, payload=b""):
     finally:
         supervisor.let_go()
     document = _answer.settle(spool, jid, here)[0]
+    if document["job"]["state"] == "unknown":
+        document["msg"] = "the job %s was removed before this repeat of its start came; it was not started again" % jid
     _launch.sweep(spool, time.time())
     return {"schema": 1, "jobs": [document], "warnings": []}

@@ -14,7 +14,7 @@ def run(request):
     """The reply to a status request. Raises Refused."""
     dirs, reasons = _spool.for_questions(request["async_dirs"])
     if not dirs and reasons:
-        raise Refused("the async dir %s" % "; ".join(reasons))
+        raise Refused("; ".join(reasons))
     here = _facts.Here()
     jids = [job["jid"] for job in request["jobs"]]
     for jid in jids:
@@ -30,7 +30,7 @@ def run(request):
                 until_ended(spool, jid, here, until - time.monotonic())
     write = not request["check"]
     look = _cleanup if request["options"]["mode"] == "cleanup" else _status
-    return {"schema": 1, "jobs": [look(dirs, jid, here, write, request["async_dirs"]) for jid in jids], "warnings": []}
+    return {"schema": 1, "jobs": [look(dirs, jid, here, write, request["async_dirs"]) for jid in jids], "warnings": reasons}
 
 
 def find(dirs, jid):

@@ -266,12 +266,12 @@ def test_a_start_by_a_fresh_interpreter(engine: Engine) -> None:
         "from ansible_collections.longhaul.jobs.plugins.module_utils._verbs import start;"
         "sys.stdout.write(json.dumps(answer(start.run, json.load(sys.stdin), payload=b'')))"
     )
-    request = engine.start_request(command(cmd="echo fresh; sleep 0.1"), hold=10)
+    request = engine.start_request(command(cmd="echo fresh; ls /proc/self/fd | wc -l; sleep 0.1"), hold=10)
     words = [sys.executable, "-c", code]
     environment = engine.environment | {"PYTHONPATH": str(_program.ENGINE.parents[4])}
     done = subprocess.run(words, input=json.dumps(request), capture_output=True, text=True, check=True, env=environment, timeout=30)
     ended = json.loads(done.stdout)["jobs"][0]
-    assert (ended["stdout"], ended["job"]["state"]) == ("fresh", "succeeded")
+    assert (ended["stdout"], ended["job"]["state"]) == ("fresh\n4", "succeeded")
 
 
 def test_a_start_whose_program_is_ended_leaves_one_truth(engine: Engine) -> None:
