@@ -54,7 +54,7 @@ def first_value(text):
     """(value, end): the JSON value that ``text`` begins with and the index behind it. Raises ValueError."""
     try:
         return _scan(text, 0)
-    except (StopIteration, RecursionError) as exc:
+    except (StopIteration, RecursionError, SystemError) as exc:  # until 3.11 the C scanner fails so where json is not imported
         raise ValueError("not JSON: %r" % (exc,)) from None
 
 

@@ -16,7 +16,7 @@ from ansible_collections.longhaul.jobs.plugins.module_utils import _process
 
 RLIMIT_LOCKS = 10
 MARK_BIT = 1 << 61
-CHASE_SECONDS = 5.0
+CHASE_SECONDS = 10.0  # for which what forks on is hunted; milliseconds do on a machine that is not overrun
 
 
 def new_mark():
@@ -57,9 +57,10 @@ class Tree:
         self.payload = payload
         self.supervisor = supervisor if supervisor and _process.alive(supervisor) else None
         self.since = min([who["start"] for who in (payload, supervisor) if who and who.get("start") is not None] or [0])
-        self.seen = set()
+        self.seen = set()  # every (pid, start time) that was ever ours: links between processes end with the first TERM
+        self.seen_pids = set()
         if payload:
-            self.seen.add((payload["pid"], payload["start"]))
+            self._remember([(payload["pid"], payload["start"])])
         self.leader = False
         self.refused = {}
         self.spared = self._ancestors()
@@ -75,6 +76,11 @@ class Tree:
         if self.supervisor:
             spared.add(self.supervisor["pid"])
         return spared
+
+    def _remember(self, pairs):
+        for pid, start in pairs:
+            self.seen.add((pid, start))
+            self.seen_pids.add(pid)
 
     def _alive(self):
         table = {}
@@ -99,6 +105,18 @@ class Tree:
             return True
         return True if _process.has_cookie(pid, self.jid) else None
 
+    def _newborn(self, pid, found):
+        """Whether a process that is a few milliseconds old is ours. Cheap: it must be told faster than others are born."""
+        mark = mark_of(pid)
+        if mark is not None:
+            return mark == self.mark
+        if self.supervisor and found[1] == self.supervisor["pid"]:
+            return True
+        if found[1] not in self.seen_pids:
+            return False
+        parent = _process.stat_of(found[1])
+        return parent is not None and (found[1], parent[3]) in self.seen
+
     def find(self):
         """{pid: start time} of the living processes of the job; without /proc the payload's process alone."""
         try:
@@ -121,7 +139,7 @@ class Tree:
                 at = table[at][1]
             if kin.get(at):
                 ours[pid] = table[pid][3]
-        self.seen.update(ours.items())
+        self._remember(ours.items())
         return ours
 
     def send(self, processes, number):
@@ -169,7 +187,7 @@ class Tree:
             low = _last_pid()
             ours = self.find()
             self.send(ours, signal.SIGKILL)
-            caught = self._chase(low)
+            caught = self._chase(low, until)
             reap()
             able = [pid for pid in ours if pid not in self.refused]
             clean = 0 if able or caught else clean + 1
@@ -179,10 +197,12 @@ class Tree:
                 time.sleep(0.001)
         return False
 
-    def _chase(self, low):
-        """Kill those of ours that were born behind the sweep, up to the newest pid; whether there was one."""
+    def _chase(self, low, until):
+        """Kill those of ours that were born behind the sweep, up to the newest pid; whether there was one, or no end of them."""
         caught = False
         while low is not None:
+            if time.monotonic() > until:
+                return True
             high = _last_pid()
             if high is None or high == low:
                 break
@@ -190,12 +210,8 @@ class Tree:
                 found = _process.stat_of(pid)
                 if not found or found[0] in "ZX" or pid in self.spared or found[3] < self.since:
                     continue
-                kin = self._belongs(pid, found)
-                if kin is None:
-                    parent = _process.stat_of(found[1])
-                    kin = parent is not None and (found[1], parent[3]) in self.seen
-                if kin:
-                    self.seen.add((pid, found[3]))
+                if self._newborn(pid, found):
+                    self._remember([(pid, found[3])])
                     self.send({pid: found[3]}, signal.SIGKILL)
                     caught = caught or pid not in self.refused
             low = high

@@ -13,6 +13,7 @@ from ansible_collections.longhaul.jobs.plugins.module_utils._hold import sleep_o
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs.status import find, nowhere
 
 SUPERVISOR_SECONDS = 2.0  # beyond the grace: how long a supervisor may take before it is killed
+DYING_SECONDS = 10.0  # how long a killed process may take to be gone on a busy machine
 ROUNDS = 5
 
 
@@ -50,9 +51,9 @@ def _cancel(dirs, job, here, request):
             return dict(document, changed=False, failed=True, msg="the job %s was not started by longhaul.jobs" % jid)
         if not write:
             return dict(document, changed=True)
-        document = _end_it(facts, request["options"])
-        if document:
-            return document
+        ended = _end_it(facts, request["options"])
+        if ended:
+            return ended
     return dict(document, changed=False, failed=True, msg="the job %s changes faster than it can be cancelled" % jid)
 
 
@@ -66,7 +67,9 @@ def _end_it(facts, options):
     if _send(supervisor, signal.SIGTERM):
         sleep_on(lock, wanted["grace"] + SUPERVISOR_SECONDS)
         if _spool.probe(lock) == _spool.HELD and _send(supervisor, signal.SIGKILL):
-            sleep_on(lock, SUPERVISOR_SECONDS)  # a child just forked may hold it for a moment longer
+            # A child just forked may hold the lock for a moment longer; a subreaper of thousands is long in dying without it.
+            sleep_on(lock, SUPERVISOR_SECONDS)
+            _until_gone(supervisor, DYING_SECONDS)
     held = _end.verdict_lock(facts.path)
     if held is None:
         return None
@@ -110,6 +113,12 @@ def _ask(facts, options):
         return asked
     finally:
         os.close(held)
+
+
+def _until_gone(who, seconds):
+    until = time.monotonic() + seconds
+    while _process.alive(who) and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def _send(who, number):
