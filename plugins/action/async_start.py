@@ -1,0 +1,69 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action of async_start: starts one task detached, and with `poll` follows it to its end."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _options, _payload, _results
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import Reference, new_jid
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._start import Start
+
+# As the module documents them; a task is looked at by _payload, which knows what to say.
+OPTIONS: dict[str, dict[str, t.Any]] = {
+    "task": {"type": "raw"},
+    "cmd": {"type": "str"},
+    "time_limit": {"type": "str"},
+    "grace": {"type": "str", "default": "10s"},
+    "poll": {"type": "str", "default": "0"},
+    "unreachable_timeout": {"type": "str", "default": "5m"},
+    "name": {"type": "str"},
+    "labels": {"type": "dict", "default": {}},
+    "retain": {"type": "str", "default": "7d"},
+    "close_connection": {"type": "bool", "default": False},
+    "async_dir": {"type": "str"},
+}
+
+
+class ActionModule(ActionBase):
+    """longhaul.jobs.async_start"""
+
+    @_options.refusals_returned
+    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> dict[str, t.Any]:
+        """The job's result, flat. A refusal is one sentence in `msg`; nothing is started then."""
+        self._supports_check_mode = True
+        _options.refuse_keywords(self._task, self._task.action, "the limit is its option time_limit, waiting its option poll")
+        super().run(tmp, task_vars)
+        given = _options.validated(self, OPTIONS, one_of=("task", "cmd"))
+        options: dict[str, t.Any] = {
+            "name": _options.name("name", given["name"]),
+            "labels": _options.labels("labels", given["labels"]),
+            "no_log": bool(self._task.no_log),
+            "time_limit": _options.limit("time_limit", given["time_limit"]),
+            "grace": _options.seconds("grace", given["grace"]),
+            "retain": _options.seconds("retain", given["retain"]),
+        }
+        poll = _options.seconds("poll", given["poll"])
+        unreachable_timeout = _options.seconds("unreachable_timeout", given["unreachable_timeout"])
+        async_dir = _options.async_dir("async_dir", given["async_dir"])
+        remote = Remote(self, task_vars, async_dir)
+        payload = _payload.make(self, task_vars, given["task"], given["cmd"])
+        options.update(module=payload.module, payload=payload.request, environment=_core.environment(self))
+        reference = Reference(new_jid(check_mode=self._task.check_mode), options["name"], remote.host, async_dir)
+        if self._task.check_mode:
+            return _results.finish(remote, _would_start(remote, reference, payload))
+        start = Start(remote, reference, options, payload, poll, unreachable_timeout, given["close_connection"])
+        result = start.run()
+        if given["close_connection"]:
+            remote.close()
+        return _results.finish(remote, _results.flat(result))
+
+
+def _would_start(remote: Remote, reference: Reference, payload: _payload.Payload) -> dict[str, t.Any]:
+    result = _results.bare(remote.host, reference, started=False, finished=False)
+    result.shown["job"]["module"] = payload.module
+    return {**result.shown, "changed": True}
