@@ -1,0 +1,41 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Each target sets up all that it needs, under .build/: git, make and a Python from 3.11 on are enough to begin with.
+# tools/gates.py has the parts; `make PART` runs one of them alone (`make list` names them).
+
+SHELL := /bin/bash
+# The first Python from 3.11 on; tools/pythons.py then looks for all the others.
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 /usr/bin/python3,$(shell \
+	$(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+GATES := $(PYTHON) -B tools/gates.py
+
+export TARGETS
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all-cores lint list clean
+
+help:
+	@echo 'make demo            see it work, on this machine'
+	@echo 'make test            all tests, with the cores 2.16, 2.18, 2.19, 2.21 and 2.22'
+	@echo 'make test-all-cores  the same with all seven cores, and ansible-test sanity of each'
+	@echo 'make lint            only what looks at the files'
+	@echo 'make list            the parts of these; make PART runs one (make integration TARGETS="become loops": only those)'
+	@echo 'make clean           remove what was set up'
+
+demo test test-all-cores lint list: | python
+	@$(GATES) $@
+
+unit-% sanity-%: | python
+	@$(GATES) $@
+
+.PHONY: scenarios integration install molecule sanity ansible-lint mypy ruff changelog docs
+scenarios integration install molecule sanity ansible-lint mypy ruff changelog docs: | python
+	@$(GATES) $@
+
+.PHONY: python
+python:
+	@test -n '$(PYTHON)' || { echo 'No Python from 3.11 on was found: name one with PYTHON=...' >&2; exit 1; }
+
+clean:
+	rm -rf .build

@@ -1,0 +1,154 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Figures, measured side by side (``make bench``), each with the bound that is promised; the exit status tells whether all hold.
+
+Times are medians of loop items over an sshd on loopback, the ways alternating within each round, given as ratios.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from setting_up import BUILD, Environments, environment, packages, tree
+from sshd import Sshd
+
+ROUNDS, COUNT = 5, 10
+QUIET_SECONDS = 60  # for which a supervisor without a limit must not wake
+Times = dict[str, list[float]]
+
+
+class Bench:
+    """The benchmarks' playbooks against one sshd."""
+
+    def __init__(self, env: dict[str, str], here: Path, server: Sshd) -> None:
+        self.folder = here / "tests" / "benchmarks"
+        self.scratch = server.folder
+        self.env = {
+            **env,
+            "ANSIBLE_CALLBACK_PLUGINS": str(self.folder / "callback_plugins"),
+            "ANSIBLE_CALLBACKS_ENABLED": "item_times",
+            "LONGHAUL_ITEM_TIMES": str(self.scratch / "times.json"),
+        }
+        self.inventory = self.scratch / "hosts.yml"
+        variables = {
+            "ansible_host": "127.0.0.1",
+            "ansible_port": server.port,
+            "ansible_user": server.user,
+            "ansible_ssh_private_key_file": str(server.key),
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={server.known_hosts} -o IdentitiesOnly=yes",
+            "ansible_python_interpreter": "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable,
+            "ansible_async_dir": str(self.scratch / "spool"),
+        }
+        self.inventory.write_text(json.dumps({"all": {"hosts": {"loopback": variables}}}))
+        self.good = True
+
+    def play(self, name: str, *words: str) -> str:
+        """Run a playbook; its output."""
+        command = ["ansible-playbook", "-i", str(self.inventory), str(self.folder / name), *words]
+        done = subprocess.run(command, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{name} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        return done.stdout
+
+    def row(self, title: str, figure: str, value: float, most: float) -> None:
+        """Print one row of the table."""
+        holds = value <= most
+        self.good = self.good and holds
+        print(f"{title:46} {figure:>34} {f'<= {most:g}':>8} {'ok' if holds else 'MISSED'}", flush=True)
+
+    def items(self) -> None:
+        """Loop items: starts, looks, and looks at a hundred jobs."""
+        times: Times = {}
+        for number in range(ROUNDS):
+            self.play("round.yml", "-e", json.dumps({"count": COUNT, "hundred": number == ROUNDS - 1}))
+            for name, some in json.loads((self.scratch / "times.json").read_text()).items():
+                times.setdefault(name, []).extend(some)
+        times["Raw"] += times.pop("Raw again")
+        median = {name: statistics.median(some) for name, some in times.items()}
+        for name in sorted(median):
+            print(f"{name:46} {median[name]:26.1f} ms (n={len(times[name])})")
+        for title, one, other, most in (
+            ("start of a command : core's", "Our start of a command", "Core start of a command", 0.25),
+            ("start of a module : core's", "Our start of a module", "Core start of a module", 0.25),
+            ("status : core's", "Our status", "Core status", 0.20),
+            ("status : raw", "Our status", "Raw", 1.6),
+            ("status of 100 jobs : of one", "Status of a hundred", "Status of one of a hundred", 3.0),
+        ):
+            ratio = median[one] / median[other]
+            self.row(title, f"{median[one]:.1f} / {median[other]:.1f} = {ratio:.2f}", ratio, most)
+
+    def exchanges(self) -> None:
+        """Round trips of a start with poll of a short job."""
+        said = self.play("exchanges.yml", "-vvv").partition("TASK [Counted]")[2]
+        count = len(re.findall(r"SSH: EXEC", said))
+        self.row("exchanges of a start with poll, short job", str(count), count, 1)
+
+    def memory(self) -> None:
+        """What a running job costs besides its payload, alone and one of a hundred."""
+        for count, most in ((1, 7.5), (100, 4.5)):
+            pids = self._waiting(count)
+            try:
+                supervisors = pids[:count]
+                sizes = [_pss(pid) for pid in supervisors]
+                self.row(f"supervisor's PSS, {count} at once", f"{statistics.median(sizes):.2f} MB", statistics.median(sizes), most)
+                if count == 1:
+                    before = _switches(supervisors[0])
+                    time.sleep(QUIET_SECONDS)
+                    after = _switches(supervisors[0]) - before
+                    self.row(f"its context switches in {QUIET_SECONDS} s without a limit", str(after), after, 0)
+            finally:
+                for pid in pids[count:]:
+                    os.kill(pid, signal.SIGTERM)
+
+    def _waiting(self, count: int) -> list[int]:
+        told = self.scratch / "pids"
+        self.play("memory.yml", "-e", json.dumps({"count": count, "pids": str(told)}))
+        time.sleep(1)  # for the last handshake's steps to be over
+        return [int(word) for word in told.read_text().split()]
+
+
+def _pss(pid: int) -> float:
+    """MB (10^6 bytes, the larger figure) of a process's proportional set size."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise RuntimeError(f"no Pss of process {pid}")
+
+
+def _switches(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+
+
+def main() -> int:
+    """Measure everything; the exit status."""
+    absent = [name for name in packages() if name.startswith("openssh")]
+    if absent:
+        print(f"skipped: {', '.join(absent)} are not here")
+        return 0
+    version, venv = Environments().newest()
+    here = tree("bench")
+    scratch = BUILD / "bench"
+    shutil.rmtree(scratch, ignore_errors=True)
+    print(f"ansible-core {version} with its default settings, {os.cpu_count()} processors", flush=True)
+    with Sshd(scratch) as server:
+        bench = Bench(environment(venv, here.parents[2]), here, server)
+        bench.exchanges()
+        bench.items()
+        bench.memory()
+    print("all bounds hold" if bench.good else "a bound was missed")
+    return 0 if bench.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
