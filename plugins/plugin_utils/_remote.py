@@ -124,15 +124,7 @@ class Remote:
 
     def _interpreter(self, deadline: float) -> str:
         """The target's Python, as core finds it, in the words of a shell line."""
-        with Deadline(deadline) as limit:
-            try:
-                words, facts, warnings = _core.interpreter(self.action, self.task_vars)
-            except AnsibleAuthenticationFailure:
-                raise
-            except AnsibleConnectionFailure as failure:
-                raise LookMissed(_sentence(failure)) from failure
-        if limit.passed:
-            self.close()
+        words, facts, warnings = self._within(deadline, lambda: _core.interpreter(self.action, self.task_vars))
         self.facts.update(facts)
         self.warnings += warnings
         return " ".join(words)
@@ -140,26 +132,36 @@ class Remote:
     def _by_module(self, verb: str, request: dict[str, t.Any], payload: bytes, deadline: float) -> str:
         """The reply's body by way of our module; what it is sent lies in a file on the target for a moment, as core's do."""
         task = self.action._task
-        envelope = {"request": json.dumps(request), "payload": base64.b64encode(payload).decode("ascii")}
+        arguments = {"_longhaul": {"request": json.dumps(request), "payload": base64.b64encode(payload).decode("ascii")}}
+        module = f"longhaul.jobs.async_{verb}"
         environment, task.environment = task.environment, []  # it is the payload's, and does not touch the engine
         try:
-            with Deadline(deadline) as limit:
-                answer = self.action._execute_module(
-                    module_name=f"longhaul.jobs.async_{verb}", module_args={"_longhaul": envelope}, task_vars=self.task_vars
-                )
-        except AnsibleAuthenticationFailure:
-            raise
-        except AnsibleConnectionFailure as failure:
-            raise LookMissed(_sentence(failure), timed_out=limit.passed) from failure
+            answer = self._within(
+                deadline, lambda: self.action._execute_module(module_name=module, module_args=arguments, task_vars=self.task_vars)
+            )
         finally:
             task.environment = environment
+        if not isinstance(answer.get("reply"), str):
+            raise AnsibleActionFail(_sentence(answer.get("msg") or "the module gave no reply"))
+        return str(answer["reply"])
+
+    def _within(self, deadline: float, call: t.Callable[[], t.Any]) -> t.Any:
+        """What `call` returns, which speaks to the target by means of core's that have no deadline. Raises LookMissed."""
+        limit = Deadline(deadline)
+        try:
+            with limit:
+                answer = call()
+        except AnsibleConnectionFailure as failure:
+            if isinstance(failure, AnsibleAuthenticationFailure) and not limit.passed:
+                raise
+            reason = _sentence(failure)
+        else:
+            if not limit.passed:
+                return answer
+            reason = f"no answer within {deadline:g} seconds"
         if limit.passed:
             self.close()
-        if isinstance(answer.get("reply"), str):
-            return str(answer["reply"])
-        if limit.passed or answer.get("rc") == -9:
-            raise LookMissed(f"no answer within {deadline:g} seconds", timed_out=True)
-        raise AnsibleActionFail(_sentence(answer.get("msg") or "the module gave no reply"))
+        raise LookMissed(reason, timed_out=limit.passed)
 
     def _variable(self, name: str, default: object) -> t.Any:
         """A variable of the host that is asked, templated."""

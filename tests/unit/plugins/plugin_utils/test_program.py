@@ -15,6 +15,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from ansible_collections.longhaul.jobs.plugins.module_utils import _launch
 from ansible_collections.longhaul.jobs.plugins.plugin_utils import _program, _reply
 
 PACKAGE = _program.PREFIX[:-1]
@@ -50,6 +51,10 @@ def _closure(roots: list[str]) -> set[str]:
 @pytest.mark.parametrize("verb", sorted(_program.SOURCES))
 def test_the_table_holds_what_the_verb_imports(verb: str) -> None:
     assert sorted(_program.SOURCES[verb]) == sorted(_closure([f"_verbs.{verb}", *BY_NAME[verb]]))
+
+
+def test_the_supervisors_table_holds_what_it_imports() -> None:
+    assert sorted(_launch.SUPERVISOR) == sorted(_closure(["_supervisor"]))
 
 
 def test_the_table_has_all_verbs() -> None:

@@ -18,7 +18,7 @@ RESULT = {"ansible_job_id": JID, "started": True, "job": JOB, "results": [{"a": 
 
 
 def test_new_ids() -> None:
-    ids = {new_jid() for _ in range(1000)}
+    ids = {new_jid() for _number in range(1000)}
     assert len(ids) == 1000
     assert all(is_jid(jid) and len(jid.split(".")[0]) == 13 and not Reference(jid).is_of_check_mode for jid in ids)
     check = new_jid(check_mode=True)

@@ -25,9 +25,9 @@ JOBS = [{"jid": JID}]
 class Target:
     """The other end of _core.send."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, reply: t.Any = REPLY, **answer: t.Any) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, reply: t.Any = None, **answer: t.Any) -> None:
         self.answer = {"rc": 0, "stdout": None, "stderr": "", **answer}
-        self.reply = reply
+        self.reply = REPLY if reply is None else reply
         self.calls: list[tuple[str, float]] = []
         self.requests: list[dict[str, t.Any]] = []
         monkeypatch.setattr(_core, "send", self.send)

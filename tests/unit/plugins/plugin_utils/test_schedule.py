@@ -51,11 +51,11 @@ def test_looks_begin_an_interval_apart_however_long_they_take() -> None:
 def test_a_missed_look_is_tried_again_sooner() -> None:
     clock = TurnedClock()
     rhythm = Rhythm(600, clock)
-    for _ in range(6):
+    for _look in range(6):
         rhythm.wait_after_miss()
     assert clock.slept == [1, 2, 4, 8, 15, 15]
     short = Rhythm(2, clock)
-    for _ in range(3):
+    for _look in range(3):
         short.wait_after_miss()
     assert clock.slept[-3:] == [1, 2, 2]
     assert short.hold == 2
