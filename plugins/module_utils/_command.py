@@ -5,6 +5,7 @@
 
 import os
 
+from ansible_collections.longhaul.jobs.plugins.module_utils import _spool
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused
 
 
@@ -19,14 +20,16 @@ def prepare(payload):
     if chdir:
         try:
             os.chdir(chdir)
-        except OSError as exc:
-            raise Refused("Unable to change directory before execution: %s: %s; nothing was started" % (chdir, exc.strerror)) from exc
+        except (OSError, ValueError) as exc:
+            raise Refused(
+                "Unable to change directory before execution: %s: %s; nothing was started" % (chdir, getattr(exc, "strerror", None) or exc)
+            ) from exc
     try:
         shown = payload["cmd"] if payload["shell"] else payload["argv"]
         return {
             "argv": _argv(payload),
             "shown": shown,
-            "cwd": os.getcwd() if chdir else None,
+            "cwd": os.getcwdb() if chdir else None,
             "stdin": _stdin(payload),
             "skip": _needless(payload, shown),
             "strip": payload["strip_empty_ends"],
@@ -39,7 +42,7 @@ def prepare(payload):
 
 def _path(value):
     """As core's type "path": variables and ~ expanded."""
-    return os.path.expanduser(os.path.expandvars(value)) if value else None
+    return _spool.native(os.path.expanduser(os.path.expandvars(value))) if value else None
 
 
 def _argv(payload):

@@ -12,7 +12,7 @@ from ansible_collections.longhaul.jobs.plugins.module_utils import _disk, _outpu
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import dumps, write_all
 
 RESERVE = 64 << 10  # bytes of end.new laid down at the start, so that a full disk cannot hide an end
-SHORT_STREAM = 4 << 10  # characters of a stream that a short end keeps
+SHORT_TEXT = 4 << 10  # characters of a stream that a short end keeps, or fewer: as many as fit
 
 
 def commit(path, document, command):
@@ -59,20 +59,31 @@ def short(document, command):
 
     A command keeps its own cause and state; a module's result that is gone makes the job failed, cause no_space.
     """
+    length = SHORT_TEXT
+    while True:
+        kept = _short(document, command, length)
+        if len(dumps(kept)) <= RESERVE or not length:
+            return kept
+        length //= 2
+
+
+def _short(document, command, length):
     job = dict(document["job"])
     job.pop("result", None)
-    job["labels"] = {key: value[:64] for key, value in list((job["labels"] or {}).items())[:16]}
-    job["survivors"] = job["survivors"][:16]
+    labels = sorted((job["labels"] or {}).items())[: length // 64]
+    job.update(labels={key: value[:64] for key, value in labels}, survivors=job["survivors"][: length // 128])
+    if job["reason"]:
+        job["reason"] = job["reason"][:1024]
     kept = {key: document[key] for key in _record.CORE_KEYS if key in document}
     kept["job"] = job
     for key in ("failed", "changed", "rc", "delta", "start", "end", "msg"):
         if isinstance(document.get(key), (str, int, bool)):
-            kept[key] = _output.shorten(document[key], 512, 512) if isinstance(document[key], str) else document[key]
+            kept[key] = document[key][:1024] if isinstance(document[key], str) else document[key]
     if not command and document["started"]:
         job.update(state="failed", cause="no_space")
         kept.update(failed=True, changed=True, msg="the module's result could not be written: no space left on the device")
         return kept
     for key in ("stdout", "stderr"):
         if key in document:
-            kept[key] = _output.shorten(document[key], SHORT_STREAM, SHORT_STREAM) + _output.NO_SPACE
+            kept[key] = _output.shorten(document[key], length, length) + _output.NO_SPACE
     return kept

@@ -16,10 +16,16 @@ class Supervisor:
     def __init__(self, fresh=False):
         """Fork it, detached from session and descriptors; ``fresh``: it becomes a new interpreter, for a starter that has
         imported much."""
+        import _signal as signal
+
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by the caller, no child could be waited for
+        while os.open(os.devnull, os.O_RDWR) < 3:
+            pass  # a caller without descriptors 0 to 2: what is opened next must not become one of them
         down, self.down = os.pipe()
         self.up, up = os.pipe()
         stdin, self.stdin = os.pipe()
         self.pending = b""
+        code, fill = os.pipe() if fresh else (-1, -1)
         pid = os.fork()
         if pid == 0:
             try:
@@ -29,18 +35,20 @@ class Supervisor:
                 if not fresh:
                     supervise(down, up, stdin)
                 else:
-                    code, fill = os.pipe()
-                    write_all(fill, _program().encode("ascii"))
+                    os.close(fill)
                     for fd in (down, up, stdin, code):
                         os.set_inheritable(fd, True)
                     start = "import os; exec(os.fdopen(%d).read()); supervise(%d, %d, %d)" % (code, down, up, stdin)
-                    os.close(fill)
                     os.execv(sys.executable, [sys.executable, "-ISE", "-c", start])
             finally:
                 os._exit(1)
         for fd in (down, up, stdin):
             os.close(fd)
         os.waitpid(pid, 0)
+        if fresh:  # written while it is read: a pipe of a user who has many is a small one
+            os.close(code)
+            write_all(fill, _program().encode("ascii"))
+            os.close(fill)
 
     def send(self, data):
         """Raises OSError (EPIPE) when it is gone."""
@@ -77,6 +85,7 @@ def supervise(down, up, stdin):
 
         # From here on TERM and CHLD are kept by the kernel until the supervisor asks for them: none is lost, none kills it.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGTERM])
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         null = os.open(os.devnull, os.O_RDWR)

@@ -6,11 +6,12 @@
 import errno
 import fcntl
 import os
+import time
 
 from ansible_collections.longhaul.jobs.plugins.module_utils import _spool
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused, write_all
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def for_start(async_dirs):
@@ -26,7 +27,7 @@ def for_start(async_dirs):
             why = _spool.why_not(path)
             if why:
                 raise Refused("the async dir %s %s; nothing was started" % (path, why))
-            os.chmod(path, 0o700)
+            _shut(path)
             if os.access(path, os.R_OK | os.W_OK | os.X_OK):
                 return path
             reasons.append("%s cannot be written" % path)
@@ -47,11 +48,26 @@ def _make(path):
             pass
 
 
+def _shut(path):
+    """Make an async dir that others may read (core makes it so) ours alone; a directory with other things in it stays as it is."""
+    if os.stat(path).st_mode & 0o077 and all(_of_a_job(name) for name in os.listdir(path)):
+        os.chmod(path, 0o700)
+
+
+def _of_a_job(name):
+    if name in ("names", ".key") or name.startswith((".new-", ".trash-")):
+        return True
+    return any(_spool.valid_jid(name[: len(name) - len(end)]) for end in ("", ".d", ".tmp") if name.endswith(end))
+
+
 def fsync_path(path):
-    """Flush a file or a directory to the disk. Raises OSError."""
+    """Flush a file or a directory to the disk, where its file system knows how to. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
     finally:
         os.close(fd)
 
@@ -67,40 +83,48 @@ def create(path, data=b"", sync=False, mode=0o600):
         os.close(fd)
 
 
-def replace(path, data):
-    """Put a file with these bytes in one step in the place of ``path``; not flushed. Raises OSError."""
-    new = "%s.%d" % (path, os.getpid())
-    create(new, data)
-    os.rename(new, path)
-
-
-def remove_tree(path):
-    """Remove a directory of files; what is gone already is no fault. Raises OSError."""
+def fill(path, data):
+    """Put these bytes into a file that was laid down with room for them, and cut it to their length. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        for name in os.listdir(path):
-            os.unlink(path + "/" + name)
-        os.rmdir(path)
+        write_all(fd, data)
+        os.ftruncate(fd, len(data))
+    finally:
+        os.close(fd)
+
+
+def remove(path):
+    """Remove a file, or a directory with all that is in it; what is gone already is no fault. Raises OSError."""
+    try:
+        if os.path.isdir(path) and not os.path.islink(path):
+            for name in os.listdir(path):
+                remove(path + "/" + name)
+            os.rmdir(path)
+        else:
+            os.unlink(path)
     except FileNotFoundError:
         pass
 
 
-def lock(path, wait=True):
-    """Lock an existing file exclusively: its descriptor, or None (not there; with ``wait`` False also: held). Raises OSError.
+def lock(path, seconds):
+    """Lock an existing file exclusively: its descriptor, or None where there is none. Raises OSError (EAGAIN: held for so long).
 
     Closing the descriptor lets go of it; nothing ever unlocks explicitly, which would free it under a forked child too.
     """
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        os.close(fd)
-        if exc.errno in (errno.EAGAIN, errno.EACCES) and not wait:
-            return None
-        raise
-    return fd
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except OSError as exc:
+            if exc.errno not in (errno.EAGAIN, errno.EACCES) or time.monotonic() > until:
+                os.close(fd)
+                raise
+        time.sleep(0.005)
 
 
 def file_system(path):
@@ -131,6 +155,7 @@ def local(path):
 def full(path):
     """Whether no block is left for this user on the file system of ``path``."""
     try:
-        return os.statvfs(path).f_bavail == 0
+        found = os.statvfs(path)
     except OSError:
         return False
+    return found.f_blocks > 0 and (found.f_bavail if os.geteuid() else found.f_bfree) == 0

@@ -5,14 +5,28 @@
 
 import os
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _commit, _disk, _ended, _facts, _record, _result, _verdict
+from ansible_collections.longhaul.jobs.plugins.module_utils import (
+    _commit,
+    _disk,
+    _ended,
+    _facts,
+    _process,
+    _record,
+    _result,
+    _verdict,
+)
+
+LOCK_SECONDS = 1.0  # for which another may be waited for who writes an end; who enforces a limit holds it for a grace
 
 
-def verdict_lock(path):
-    """LOCK_EX on the job's verdict.lock, still in its place: a descriptor, or None where the job is gone. Raises OSError."""
+def verdict_lock(path, seconds=LOCK_SECONDS):
+    """LOCK_EX on the job's verdict.lock, still in its place: a descriptor, or None where the job is gone.
+
+    Raises OSError, EAGAIN where another holds it for so long.
+    """
     name = path + "/verdict.lock"
     while True:
-        fd = _disk.lock(name)
+        fd = _disk.lock(name, seconds)
         if fd is None:
             return None
         try:
@@ -34,14 +48,14 @@ def under_lock(facts, answer):
     except OSError:
         lock = None
     facts, verdict = _facts.look(facts.spool, facts.jid, facts.here)
-    if lock is None:
+    if lock is None:  # the job is gone, or another is about to write its end
         return answer(facts, verdict), facts, verdict
     try:
         known = {}
         if verdict.act == "enforce":
             known, facts, verdict = enforce(facts)
         document = answer(facts, verdict, **known)
-        if verdict.act:
+        if verdict.act in ("commit", "adopt", "recover"):
             document = write_end(facts, verdict, document)
         return document, facts, verdict
     finally:
@@ -74,9 +88,8 @@ def enforce(facts):
 
 def cancelled(facts, verdict, **known):
     """Commit that a job is cancelled whose supervisor is gone and whose processes were ended: the job result."""
-    if not verdict.act or verdict.act == "enforce":
-        verdict = _verdict.Verdict(verdict.state, act="commit")
-    verdict.state, verdict.cause = "cancelled", "cancelled"
+    cause = "cancelled" if facts.started else "never_started"
+    verdict = _verdict.Verdict("cancelled", cause, act="commit")
     return write_end(facts, verdict, document(facts, verdict, known))
 
 
@@ -85,7 +98,8 @@ def end_tree(facts, number, grace):
     from ansible_collections.longhaul.jobs.plugins.module_utils import _kill
 
     tree = _kill.Tree(facts.jid, facts.record["mark"], facts.started, facts.record["supervisor"])
-    return tree.end(number, grace, lambda: None)
+    survivors, verified = tree.end(number, grace, lambda: None)
+    return survivors, verified and (facts.started or {}).get("marked", True)
 
 
 def remains(facts):
@@ -144,6 +158,7 @@ def _unwatched_end(facts, verdict, record, known):
         texts, sizes, warnings = _result.streams(facts.path, strip=True)
         result.update(texts, warnings=warnings) if warnings else result.update(texts)
         known.update(sizes)
+    known["verified"] = known.get("verified", True) and _process.sees_all()
     if verdict.state == "lost" and facts.record and facts.same_boot and facts.started:
         known.setdefault("survivors", remains(facts))
     if facts.cancel:
@@ -154,9 +169,12 @@ def _unwatched_end(facts, verdict, record, known):
 def remove(facts):
     """Remove an ended job but for the mark that a late repeat of its start meets; whether it did. Raises OSError."""
     if not facts.directory:
-        _unlink(facts.results_file)
+        _disk.remove(facts.results_file)
         return True
-    lock = verdict_lock(facts.path)
+    try:
+        lock = verdict_lock(facts.path)
+    except BlockingIOError:
+        return False
     if lock is None:
         return False
     try:
@@ -165,18 +183,11 @@ def remove(facts):
             return False
         if os.path.exists(facts.path + "/job.json"):
             os.rename(facts.path + "/job.json", facts.path + "/removed")  # needs no space; from here the job is gone
-        _unlink(facts.results_file)
+        _disk.remove(facts.results_file)
         for name in os.listdir(facts.path):
             if name != "removed":
-                _unlink(facts.path + "/" + name)
+                _disk.remove(facts.path + "/" + name)
         _disk.fsync_path(facts.path)
         return True
     finally:
         os.close(lock)
-
-
-def _unlink(path):
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass

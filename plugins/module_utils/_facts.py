@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What can be seen of a job at one moment, sampled in the order that PROTOCOL section 4 asks for."""
 
+import errno
 import os
 import time
 
@@ -28,7 +29,8 @@ class Here:
 class Facts:
     """One look at a job. The attributes are the columns of the truth table; documents that were read are kept."""
 
-    def __init__(self, spool, jid, here):
+    def __init__(self, spool, jid, here, whole=False):
+        """``whole``: look at everything also where the job file says that the job has ended."""
         self.spool = spool
         self.jid = jid
         self.here = here
@@ -37,13 +39,13 @@ class Facts:
         self.names = frozenset()
         self.lock = _spool.MISSING
         self.record = self.started = self.cancel = self.end = self.result = self.document = None
-        self.newer = self.same_boot = self.same_host = self.supervisor_alive = self.payload_alive = False
+        self.trouble = self.newer = self.same_boot = self.same_host = self.supervisor_alive = self.payload_alive = False
         self.removed = self.past_limit = self.past_grace = self.command = self.ours = self.core_alive = self.core_visible = False
         self.directory = os.path.isdir(self.path)
         # A finished job file is the truth whatever else there is, so it may be looked at first. Any other may not: an end
         # that is committed and removed in between would read as "unknown".
         self.job_file = self._job_file()
-        if self.job_file == _verdict.FINISHED:
+        if self.job_file == _verdict.FINISHED and not whole:
             return
         if self.directory:
             self.lock = _spool.probe(self.path + "/lock")
@@ -58,8 +60,10 @@ class Facts:
     def _read(self, name, limit=None):
         try:
             return _spool.read_file(self.path + "/" + name, limit)
-        except OSError:
-            return b""
+        except OSError as exc:
+            # A file that cannot be read now is not the same as one that is not there, or is no file of ours at all.
+            self.trouble = self.trouble or exc.errno not in (errno.EISDIR, errno.ELOOP, errno.EPERM)
+            return None
 
     def _job_file(self):
         try:
@@ -76,11 +80,8 @@ class Facts:
         return _verdict.FINISHED if _record.says_finished(self.document) else _verdict.UNFINISHED
 
     def _processes(self):
-        record = _record.parse(self._read("job.json"))
-        if record is None or not isinstance(record.get("supervisor"), (dict, type(None))):
-            return
-        if record.get("schema") != _record.SCHEMA:
-            self.newer = isinstance(record.get("schema"), int)
+        record, self.newer = _record.read(self._read("job.json"))
+        if record is None:
             return
         self.record = record
         self.command = record.get("kind") == "command"
@@ -93,24 +94,24 @@ class Facts:
         if self.started:
             self.payload_alive = _process.alive(self.started)
             if record["time_limit"] is not None:
-                late = _process.boot_clock() - self.started["clock"] - record["time_limit"]
+                late = _process.boot_clock() - self.started.get("clock", 0.0) - record["time_limit"]
                 self.past_limit = late >= 0
                 self.past_grace = late > record["grace"] + 1
 
     def _files(self):
         try:
             self.names = frozenset(os.listdir(self.path))
-        except OSError:
-            self.names = frozenset()
+        except OSError as exc:
+            self.trouble = self.trouble or exc.errno not in (errno.ENOENT, errno.ENOTDIR)
         self.removed = "removed" in self.names
         if self.lock == _spool.HELD or self.supervisor_alive or self.removed or not self.record:
             return
-        self.cancel = _record.parse(self._read("cancel").rstrip(b"\0") or None)
-        self.end = _record.complete_end(self._read("end.new") or None)
-        if not self.command:
+        self.cancel = _record.filled(self._read("cancel"))
+        self.end = _record.complete_end(self._read("end.new"))
+        if not self.command and not self.payload_alive:
             from ansible_collections.longhaul.jobs.plugins.module_utils import _result
 
-            self.result = _result.printed(self._read("result.raw"))
+            self.result = _result.printed(self._read("result.raw", _result.RAW_MAX))
 
 
 def look(spool, jid, here):

@@ -42,6 +42,7 @@ def sleep_on(path, seconds):
     except OSError:
         return
     before = signal.signal(signal.SIGALRM, _ring)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])  # whoever called us may have it blocked
     try:
         # Again and again, since an alarm just before the system call would be lost.
         signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), 0.1)

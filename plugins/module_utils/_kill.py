@@ -25,13 +25,14 @@ def new_mark():
 
 
 def set_mark(mark):
-    """Mark this process and all it will fork. Where the system has no such limit, nothing happens."""
+    """Mark this process and all it will fork; whether the system has, and lets us set, such a limit."""
     try:
         import resource
 
         resource.setrlimit(RLIMIT_LOCKS, (mark, resource.getrlimit(RLIMIT_LOCKS)[1]))
+        return True
     except (ImportError, ValueError, OSError):
-        pass
+        return False
 
 
 def mark_of(pid):
@@ -61,7 +62,7 @@ class Tree:
         self.seen_pids = set()
         if payload:
             self._remember([(payload["pid"], payload["start"])])
-        self.leader = False
+        self.leader = self.blind = False
         self.refused = {}
         self.spared = self._ancestors()
 
@@ -89,6 +90,8 @@ class Tree:
                 found = _process.stat_of(int(name))
                 if found and found[0] not in "ZX":
                     table[int(name)] = found
+        if os.getpid() not in table:
+            raise OSError("no /proc is mounted")
         return table
 
     def _belongs(self, pid, found):
@@ -122,8 +125,8 @@ class Tree:
         try:
             table = self._alive()
         except OSError:
-            who = self.payload
-            return {who["pid"]: who["start"]} if who and _process.alive(who) else {}
+            self.blind, who = True, self.payload
+            return {who["pid"]: None} if who and _process.alive(who) else {}
         kin = {}
         self.leader = _process.alive(self.payload)
         for pid, found in table.items():
@@ -148,6 +151,8 @@ class Tree:
             if processes[pid] is not None and _process.start_time(pid) != processes[pid]:
                 continue
             try:
+                if self.blind:
+                    os.killpg(pid, number)  # the payload's own group, and with it more than can be seen
                 os.kill(pid, number)
                 self.refused.pop(pid, None)
             except ProcessLookupError:
@@ -175,11 +180,11 @@ class Tree:
             pause = min(2 * pause, 0.1)
         proven = self._kill(reap)
         survivors = self.describe(self.find())
-        return survivors, proven and not survivors and os.path.exists("/proc/1/stat")
+        return survivors, proven and not survivors and _process.sees_all()
 
     def describe(self, processes):
         """[{"pid", "user", "command"}] of these {pid: start}, but for those that are gone by now."""
-        return [found for found in (_describe(pid) for pid in sorted(processes)) if found]
+        return [_describe(pid) for pid in sorted(processes) if self.blind or _process.start_time(pid) is not None]
 
     def _kill(self, reap):
         until, clean = time.monotonic() + CHASE_SECONDS, 0
@@ -235,13 +240,15 @@ def _pid_max():
 
 
 def _describe(pid):
+    """{"pid", "user", "command"} of a process; the last two None where they are not ours to see."""
+    user = command = None
     try:
         user = _process.user_name(os.stat("/proc/%d" % pid).st_uid)
         with open("/proc/%d/cmdline" % pid, "rb") as stream:
-            command = stream.read(4096).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+            command = stream.read(4096).replace(b"\0", b" ").decode("utf-8", "replace").strip()[:200]
         if not command:
             with open("/proc/%d/comm" % pid) as stream:
                 command = "[%s]" % stream.read().strip()
     except (OSError, UnicodeDecodeError):
-        return None
-    return {"pid": pid, "user": user, "command": command[:200]}
+        pass
+    return {"pid": pid, "user": user, "command": command}

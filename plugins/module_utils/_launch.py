@@ -17,6 +17,7 @@ from ansible_collections.longhaul.jobs.plugins.module_utils._boot import PREFIX,
 
 F_SETPIPE_SZ = 1031
 CANCEL_BYTES = 4 << 10
+STARTED_BYTES = 512
 RUNNING_BYTES = 8 << 10
 MEET_SECONDS = 20.0  # for a repeat: how long the first attempt's handshake may take before it is judged as it stands
 # What runs in the supervisor; _boot is there already. A test compares it with the imports.
@@ -39,6 +40,8 @@ class Launch:
         self.command = self.options["payload"]["kind"] == "command"
         # Whatever is wrong with the request is found here, before anything is laid down.
         self.prepared = _command.prepare(self.options["payload"]) if self.command else None
+        self.environment = self._environment()
+        self.argv = self._argv()
 
     def start(self):
         """Start the job, or meet an earlier attempt: whether this attempt started it. Raises Refused; OSError for the disk."""
@@ -50,6 +53,7 @@ class Launch:
         if not pid:
             raise Refused("the supervisor's process died at its start; nothing was started")
         record = self.record(pid)
+        umask = os.umask(0o077)
         try:
             code = marshal.dumps((_code(), self.job(record)))
             self.supervisor.send(b"%d\n" % len(code) + code)
@@ -62,20 +66,24 @@ class Launch:
             taken = self.take()
         except Exception:
             self.supervisor.let_go()
-            _disk.remove_tree(self.new)
+            _disk.remove(self.new)
             raise
-        if not taken:
-            self.meet()
-            return False
-        _disk.fsync_path(self.spool)
-        try:
-            self.supervisor.send(b"go\n")
-            told = self.supervisor.receive()
-        except OSError:
-            told = ""
+        finally:
+            os.umask(umask)
+        told = ""
+        if taken:
+            try:  # the request is taken: what fails from here on does not undo that
+                _disk.fsync_path(self.spool)
+            except OSError:
+                pass
+            try:
+                self.supervisor.send(b"go\n")
+                told = self.supervisor.receive()
+            except OSError:
+                pass
         if not told:
-            self.meet()  # the supervisor is gone: what can be seen decides
-        return True
+            self.meet()  # an earlier attempt was faster, or the supervisor is gone: what can be seen decides
+        return taken
 
     def take(self):
         """The rename that takes the request; False where an earlier attempt was faster."""
@@ -90,7 +98,7 @@ class Launch:
         except OSError:
             pass
         self.supervisor.let_go()
-        _disk.remove_tree(self.new)
+        _disk.remove(self.new)
         return False
 
     def meet(self):
@@ -121,32 +129,51 @@ class Launch:
 
     def job(self, record):
         """What the supervisor needs besides the record; it goes through a pipe and is never on the disk."""
-        payload = self.options["payload"]
-        environment = dict(os.environ)
-        environment.update(self.options["environment"])
-        environment.update(LONGHAUL_JID=self.jid, LONGHAUL_PROGRESS=self.path + "/progress")
-        job = {"new": self.new, "record": record, "environment": environment, "skip": None, "cwd": None, "strip": True}
+        job = {"new": self.new, "record": record, "environment": self.environment, "argv": self.argv}
+        job.update(skip=None, cwd=None, strip=True, shown=None)
         if self.command:
-            prepared = self.prepared
-            job.update((key, prepared[key]) for key in ("shown", "cwd", "skip", "strip"))
-            job["argv"] = ["/bin/sh", "-c", ":"] if prepared["skip"] is not None else prepared["argv"]
-            job["feed"] = self.feed(prepared["stdin"])
-        elif payload["style"] == "new":
-            job["argv"] = _words(payload["words"])
-            job["feed"] = self.feed(self.payload)
-        else:
-            names = ["module"] if payload["args"] is None else ["module", "args"]
-            job["argv"] = _words(payload["words"]) + [self.path + "/" + name for name in names]
-            job["feed"] = self.feed(None)
+            job.update((key, self.prepared[key]) for key in ("shown", "cwd", "skip", "strip"))
+        job["feed"] = self.feed()
         return job
 
-    def feed(self, data):
-        """Put ``data`` into the payload's standard input and close it; False for none, which means /dev/null.
+    def _argv(self):
+        """The payload's words, as bytes. Raises Refused."""
+        payload = self.options["payload"]
+        if self.command:
+            words = ["/bin/sh", "-c", ":"] if self.prepared["skip"] is not None else self.prepared["argv"]
+        else:
+            # An interpreter's words as the shell would take them that core puts them before, unquoted.
+            words = [os.path.expandvars(os.path.expanduser(word)) for word in payload["words"]]
+            if payload["style"] == "file":
+                words += [self.path + "/" + name for name in self._files()]
+        if not words or not words[0]:
+            raise Refused("there is nothing to execute; nothing was started")
+        return [_bytes(word, "the command") for word in words]
+
+    def _files(self):
+        return ["module"] if self.options["payload"]["args"] is None else ["module", "args"]
+
+    def _environment(self):
+        """The payload's environment, as bytes. Raises Refused."""
+        found = dict(os.environb)
+        added = dict(self.options["environment"], LONGHAUL_JID=self.jid, LONGHAUL_PROGRESS=self.path + "/progress")
+        for name, value in added.items():
+            if not name or "=" in name:
+                raise Refused("environment: %r is not a variable's name; nothing was started" % name)
+            found[_bytes(name, "environment")] = _bytes(value, "environment")
+        return found
+
+    def feed(self):
+        """Put what the payload reads into its standard input and close it; False for nothing, which means /dev/null.
 
         Filled here, before anybody reads, so that the supervisor never holds a module and never waits for a payload to read.
         """
         import fcntl
 
+        if self.command:
+            data = self.prepared["stdin"]
+        else:
+            data = self.payload if self.options["payload"]["style"] == "new" else None
         pipe, self.supervisor.stdin = self.supervisor.stdin, -1
         if data is None:
             os.close(pipe)
@@ -191,19 +218,26 @@ class Launch:
         _disk.create(self.new + "/job.json", dumps(record).encode("ascii"))
         _disk.create(self.new + "/cancel", bytes(CANCEL_BYTES))
         _disk.create(self.new + "/end.new", bytes(_commit.RESERVE))
+        _disk.create(self.new + "/started.new", bytes(STARTED_BYTES))
         _disk.create(self.new + "/running", bytes(RUNNING_BYTES))
         _disk.create(self.new + "/stderr")
         _disk.create(self.new + ("/stdout" if self.command else "/result.raw"))
         payload = self.options["payload"]
         if not self.command and payload["style"] == "file":
-            _disk.create(self.new + "/module", self.payload, mode=0o700)
-            if payload["args"] is not None:
-                _disk.create(self.new + "/args", payload["args"].encode("utf-8", "surrogateescape"))
+            contents = {"module": self.payload, "args": (payload["args"] or "").encode("utf-8", "surrogateescape")}
+            for name in self._files():
+                _disk.create(self.new + "/" + name, contents[name], mode=0o700 if name == "module" else 0o600)
 
 
-def _words(words):
-    """An interpreter's words as the shell would take them that core puts them before, unquoted."""
-    return [os.path.expandvars(os.path.expanduser(word)) for word in words]
+def _bytes(text, what):
+    """As the system takes it, whatever the locale. Raises Refused."""
+    try:
+        found = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        found = b"\0"
+    if b"\0" in found:
+        raise Refused("%s holds a character that no argument can hold (NUL, or half a surrogate pair); nothing was started" % what)
+    return found
 
 
 def _code():
@@ -238,7 +272,7 @@ def sweep(spool, now):
         path = spool + "/" + name
         try:
             if name.startswith(".trash-"):
-                _disk.remove_tree(path)
+                _disk.remove(path)
             elif name.startswith(".new-"):
                 if now - os.stat(path).st_mtime > 3600 and _spool.probe(path + "/lock") in (_spool.FREE, _spool.MISSING):
                     _discard(spool, path)
@@ -253,4 +287,4 @@ def sweep(spool, now):
 def _discard(spool, path):
     trash = "%s/.trash-%s" % (spool, os.urandom(8).hex())
     os.rename(path, trash)
-    _disk.remove_tree(trash)
+    _disk.remove(trash)

@@ -4,6 +4,7 @@
 """A job's output as its result shows it: head and tail of a file, decoded, and large results cut to size."""
 
 import os
+import stat
 
 HEAD = 256 << 10
 TAIL = 768 << 10
@@ -27,11 +28,12 @@ class Excerpt:
 def excerpt(path, head=HEAD, tail=TAIL):
     """The Excerpt of a file: its first ``head`` and last ``tail`` bytes. Of a file that is not there: empty."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return Excerpt("", 0, False, False)
     try:
-        size = os.fstat(fd).st_size
+        found = os.fstat(fd)
+        size = found.st_size if stat.S_ISREG(found.st_mode) else 0
         if size <= head + tail:
             text, odd = _decode(_read(fd, 0, size))
             return Excerpt(text, size, False, odd)

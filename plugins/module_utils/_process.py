@@ -33,18 +33,25 @@ def identity(pid):
 
 
 def alive(who):
-    """Whether the process of that identity lives. Without /proc: whether its pid does."""
+    """Whether the process of that identity lives; of one that /proc does not show: whether its pid does."""
     if not who or not who.get("pid"):
         return False
     if who.get("start") is not None:
-        return start_time(who["pid"]) == who["start"]
+        found = start_time(who["pid"])
+        if found is not None or sees_all():
+            return found == who["start"]
     try:
         os.kill(who["pid"], 0)
     except ProcessLookupError:
         return False
-    except OSError:
-        pass
-    return True
+    except OSError:  # there is one that is not ours to see: with hidepid, a child of ours that has become another user
+        return True
+    return who.get("start") is None
+
+
+def sees_all():
+    """Whether /proc is there and shows the processes of other users too (no hidepid)."""
+    return os.path.exists("/proc/1/stat")
 
 
 def environment(pid):
@@ -101,6 +108,12 @@ def boot_clock():
         return time.clock_gettime(7)  # CLOCK_BOOTTIME; the name is there since Python 3.7
     except OSError:
         return time.monotonic()
+
+
+def uptime():
+    """Seconds for which this machine, or this container, has been up."""
+    started = start_time(1)
+    return boot_clock() - started / os.sysconf("SC_CLK_TCK") if started is not None else boot_clock()
 
 
 def user_name(uid):

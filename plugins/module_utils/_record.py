@@ -14,6 +14,7 @@ from ansible_collections.longhaul.jobs.plugins.module_utils import _process
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import first_value, loads
 
 SCHEMA = 1
+NEEDED = frozenset(("jid", "kind", "mark", "time_limit", "grace", "boot", "host", "supervisor"))  # to judge a job by
 CORE_KEYS = ("ansible_job_id", "started", "finished", "results_file", "job")
 # Every key of `job` but `result` and the ones that the controller sets (host, reachable).
 FIELDS = (
@@ -60,6 +61,27 @@ def parse(data):
     except (AttributeError, ValueError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def filled(data):
+    """The JSON object at the beginning of a file that was laid down with room for it, or None; what stands behind is no part."""
+    try:
+        value = first_value((data or b"").decode("ascii", "replace"))[0]
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read(data):
+    """(record, newer) of job.json's bytes: the record, or None and whether a newer collection has written it."""
+    record = parse(data)
+    if record is None:
+        return None, False
+    if record.get("schema") != SCHEMA:
+        return None, isinstance(record.get("schema"), int)
+    numbers = [record.get("time_limit"), record.get("grace")]
+    good = NEEDED <= set(record) and all(n is None or isinstance(n, (int, float)) for n in numbers)
+    return (record if good and isinstance(record["supervisor"], (dict, type(None))) else None), False
 
 
 def complete_end(data):

@@ -6,9 +6,9 @@
 import time
 
 from ansible_collections.longhaul.jobs.plugins.module_utils import _disk, _output, _spool
-from ansible_collections.longhaul.jobs.plugins.module_utils._boot import first_value
+from ansible_collections.longhaul.jobs.plugins.module_utils._boot import loads
 
-RAW_MAX = 256 << 20  # bytes of a module's result that are still read
+RAW_MAX = 64 << 20  # bytes of a module's result that are still read
 
 
 def streams(path, strip):
@@ -40,24 +40,31 @@ def command(shown, rc, began, ended):
 
 
 def printed(data):
-    """(result, junk): the JSON object that a module printed, and whether anything but white space stands behind it, or None.
+    """(result, junk): the JSON object that a module printed, and whether anything stands behind it, or None.
 
-    What stands before the line that opens it does not count: login scripts and interpreters print there, as core knows.
+    By core's rule (core 2.21: module_utils/json_utils.py): from the first line that opens an object to the last that closes
+    one, all of it one JSON value. Login scripts and interpreters print before and behind; half a result is none.
     """
     text = (data or b"").decode("utf-8", "replace")
-    at = 0
-    while True:
-        while text[at : at + 1] in (" ", "\t", "\r", "\n"):
-            at += 1
-        if text[at : at + 1] == "{":
-            try:
-                value, length = first_value(text[at:])
-                return value, bool(text[at + length :].strip())
-            except ValueError:
-                pass
-        at = text.find("\n", at)
-        if at < 0:
+    begin, end = 0, len(text)
+    while not text.startswith("{", begin):
+        line = text.find("\n", begin)
+        if text[begin : line if line >= 0 else end].lstrip().startswith("{"):
+            begin = text.index("{", begin)
+        elif line < 0:
             return None
+        else:
+            begin = line + 1
+    while end > begin:
+        line = text.rfind("\n", begin, end) + 1 or begin
+        if text[line:end].rstrip().endswith("}"):
+            break
+        end = line - 1
+    try:
+        result = loads(text[begin:end])
+    except ValueError:
+        return None
+    return (result, bool(text[end:].strip())) if isinstance(result, dict) else None
 
 
 def module(path, rc=None):
@@ -68,7 +75,7 @@ def module(path, rc=None):
     if _spool.size(path + "/result.raw") > RAW_MAX:
         return "failed", {"changed": True, "msg": "the module's result is larger than %d MiB and was dropped" % (RAW_MAX >> 20)}
     try:
-        found = printed(_spool.read_file(path + "/result.raw"))
+        found = printed(_spool.read_file(path + "/result.raw", RAW_MAX))
     except OSError:
         found = None
     stderr = _output.excerpt(path + "/stderr").text

@@ -37,7 +37,12 @@ def expand(async_dir):
         except KeyError:
             return ""
         async_dir = home.rstrip("/") + slash + rest
-    return os.path.normpath(async_dir) if async_dir.startswith("/") else ""
+    return native(os.path.normpath(async_dir)) if async_dir.startswith("/") else ""
+
+
+def native(path):
+    """A path as this interpreter opens it: an old one in the C locale knows no other names than it would have decoded itself."""
+    return os.fsdecode(path.encode("utf-8", "surrogateescape"))
 
 
 def why_not(path):
@@ -70,6 +75,14 @@ def for_questions(async_dirs):
     return good, bad
 
 
+def find(dirs, jid):
+    """The first of these async dirs that knows the job, or None."""
+    for spool in dirs:
+        if os.path.lexists(spool + "/" + jid) or os.path.isdir("%s/%s.d" % (spool, jid)):
+            return spool
+    return None
+
+
 def read_file(path, limit=None):
     """The bytes of a plain file of ours, at most ``limit`` of them, or None where there is none. Raises OSError."""
     try:
@@ -97,10 +110,12 @@ def read_file(path, limit=None):
 def probe(path):
     """HELD, FREE, MISSING or DENIED. Shared and never waiting: an exclusive probe makes other readers see a life."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as exc:
         return MISSING if exc.errno in (errno.ENOENT, errno.ENOTDIR) else DENIED
     try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return DENIED
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return FREE
     except OSError as exc:

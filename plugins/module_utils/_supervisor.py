@@ -17,7 +17,8 @@ from ansible_collections.longhaul.jobs.plugins.module_utils._boot import dumps, 
 
 WAKE_SECONDS = 60.0  # with a limit: how late a suspended machine may notice it after it wakes
 PR_SET_CHILD_SUBREAPER = 36
-SIGNALS = {getattr(signal, name): name[3:] for name in dir(signal) if name.startswith("SIG") and name[3] != "_"}
+ALIASES = ("SIGCLD", "SIGIOT", "SIGPOLL")
+SIGNALS = {getattr(signal, name): name[3:] for name in dir(signal) if name.startswith("SIG") and name[3] != "_" and name not in ALIASES}
 
 
 def run(job, down, up, stdin):
@@ -29,9 +30,12 @@ def run(job, down, up, stdin):
     try:
         if supervisor.take(down, up):
             supervisor.start(up, stdin)
+            os.close(down)
+            os.close(up)
             supervisor.end()
-    except Exception:
+    except Exception as exc:
         supervisor.complain()
+        supervisor.end_without_result(exc)
     os._exit(0)
 
 
@@ -75,8 +79,9 @@ class _Supervisor:
     def take(self, down, up):
         """Lock the directory that the starter has laid down and learn whether the request is taken."""
         new = self.job["new"]
+        self.umask = os.umask(0o077)
         if _line(down) != "lock":
-            _disk.remove_tree(new)
+            _disk.remove(new)
             return False
         try:
             directory = os.stat(new).st_ino
@@ -94,9 +99,12 @@ class _Supervisor:
             except OSError:
                 taken = False
             if taken:
-                _disk.fsync_path(self.record["async_dir"])
+                try:
+                    _disk.fsync_path(self.record["async_dir"])
+                except OSError:
+                    pass  # the request is taken: behind the rename nothing undoes that
                 return True
-            _disk.remove_tree(new)
+            _disk.remove(new)
         return False
 
     def complain(self):
@@ -112,10 +120,13 @@ class _Supervisor:
         """Fork the payload, commit its exec, publish the running job file and tell the starter."""
         _become_subreaper()
         # Nested jobs: an outer job's cancel must see that this supervisor is another's (PROCESS-FACTS section 4).
-        _kill.set_mark(self.record["mark"])
+        marked = _kill.set_mark(self.record["mark"])
         go, let_go = os.pipe()
         failure, tell_failure = os.pipe()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as exc:
+            self._never_started(exc.errno, "the payload's process could not be made", up)
         if pid == 0:
             os.close(self.lock)
             os.close(let_go)
@@ -123,8 +134,9 @@ class _Supervisor:
         for fd in (go, tell_failure, stdin):
             os.close(fd)
         os.chdir("/")
-        self.started = dict(_process.identity(pid), wall=time.time(), clock=_process.boot_clock())
-        _disk.replace(self.path + "/started.json", dumps(self.started).encode("ascii"))
+        self.started = dict(_process.identity(pid), wall=time.time(), clock=_process.boot_clock(), marked=marked)
+        _disk.fill(self.path + "/started.new", dumps(self.started).encode("ascii"))
+        os.rename(self.path + "/started.new", self.path + "/started.json")
         _tell(let_go, "x")
         os.close(let_go)
         why = b""
@@ -135,15 +147,16 @@ class _Supervisor:
             why += more
         os.close(failure)
         if why:
-            self._never_started(why, up)
-        else:
-            self._publish()
-            _tell(up, "started")
+            number, name = why.decode("utf-8", "replace").split(" ", 1)
+            self._never_started(int(number), "Error executing %s" % name, up)
+        self._publish()
+        _tell(up, "started")
 
     def _child(self, go, tell_failure, stdin):
         """The payload's process up to its exec."""
         try:
             os.setsid()
+            os.umask(self.umask)
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
             for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
@@ -151,10 +164,10 @@ class _Supervisor:
                 os._exit(1)
             try:
                 self._exec(stdin)
-            except OSError as exc:
+            except Exception as exc:
                 os.unlink(self.path + "/started.json")
-                name = exc.filename if isinstance(exc.filename, str) else self.job["argv"][0]
-                write_all(tell_failure, ("%d %s" % (exc.errno or 0, name)).encode("utf-8", "surrogateescape"))
+                name = getattr(exc, "filename", None) or self.job["argv"][0]
+                write_all(tell_failure, b"%d %s" % (getattr(exc, "errno", None) or errno.EINVAL, os.fsencode(name)))
         finally:
             os._exit(1)
 
@@ -167,39 +180,30 @@ class _Supervisor:
         if self.job["cwd"]:
             os.chdir(self.job["cwd"])
         argv, environment = self.job["argv"], self.job["environment"]
-        if "/" in argv[0]:
+        if b"/" in argv[0]:
             os.execve(argv[0], argv, environment)
-        worst = OSError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
-        for folder in environment.get("PATH", os.defpath).split(":"):
+        worst = errno.ENOENT
+        for folder in environment.get(b"PATH", os.defpath.encode("ascii")).split(b":"):
             try:
-                os.execve((folder or ".") + "/" + argv[0], argv, environment)
+                os.execve((folder or b".") + b"/" + argv[0], argv, environment)
             except OSError as exc:
                 if exc.errno not in (errno.ENOENT, errno.ENOTDIR):
-                    worst = OSError(exc.errno, exc.strerror, argv[0])
-        raise worst
+                    worst = exc.errno
+        raise OSError(worst, os.strerror(worst), argv[0])
 
-    def _never_started(self, why, up):
-        number, name = why.decode("utf-8", "replace").split(" ", 1)
-        reason = "Error executing %s: %s" % (name, os.strerror(int(number)))
-        known = {"rc": None, "reason": reason}
-        result = {"rc": int(number), "msg": reason, "changed": False}
-        self._commit("lost", "never_started", result, known)
+    def _never_started(self, number, what, up):
+        """Commit that the payload was never exec'ed, and why. Does not return."""
+        reason = "%s: %s" % (what, os.strerror(number))
+        self._commit("lost", "never_started", {"rc": number, "msg": reason, "changed": False}, {"reason": reason})
         _tell(up, "failed")
         os._exit(0)
 
     def _publish(self):
         """Put the unfinished job file, whose space was laid down at the start, into its place."""
-        document = _record.running(self.record, self.started, core=False)
-        name = self.path + "/running"
+        document = _record.running(self.record, self.started)
         try:
-            fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                data = dumps(document).encode("ascii")
-                write_all(fd, data)
-                os.ftruncate(fd, len(data))
-            finally:
-                os.close(fd)
-            os.rename(name, self.record["results_file"])
+            _disk.fill(self.path + "/running", dumps(document).encode("ascii"))
+            os.rename(self.path + "/running", self.record["results_file"])
         except OSError:
             pass  # a full disk and labels larger than the space: the directory tells all readers but core's
 
@@ -237,7 +241,7 @@ class _Supervisor:
 
     def _terminated(self):
         try:
-            cancel = _record.parse((_spool.read_file(self.path + "/cancel") or b"").rstrip(b"\0"))
+            cancel = _record.filled(_spool.read_file(self.path + "/cancel"))
         except OSError:
             cancel = None
         if cancel:
@@ -248,6 +252,11 @@ class _Supervisor:
     def _ended_by_force(self, state, cause, number, grace, known=None):
         tree = _kill.Tree(self.record["jid"], self.record["mark"], self.started, self.record["supervisor"])
         survivors, verified = tree.end(number, grace, self.reap)
+        if self.status is None and not survivors:  # not reaped, so it lives, though it is not ours to see (hidepid)
+            survivors, verified = (
+                tree.describe({self.started["pid"]: None}) or [{"pid": self.started["pid"], "user": None, "command": None}],
+                False,
+            )
         known = dict(known or {}, survivors=survivors, verified=verified)
         result = {"changed": True}
         if self.status is not None:
@@ -274,6 +283,16 @@ class _Supervisor:
                 result["warnings"] = warnings
             state = "succeeded" if rc == 0 else "failed"
         self._commit(state, cause, result, known)
+
+    def end_without_result(self, fault):
+        """The last resort: what came of the payload is known, but not to be put into a result."""
+        if self.status is None:
+            return
+        try:
+            result = {"changed": True, "msg": "the job's result could not be made: %s" % type(fault).__name__}
+            self._commit("failed", "exited" if self._rc() >= 0 else "signaled", dict(result, rc=self._rc()), {})
+        except Exception:
+            pass  # then the end is judged from what can be seen
 
     def _rc(self):
         """Exit code, or -N for signal N."""

@@ -38,6 +38,9 @@ def judge(facts):
         return Verdict("ended", recorded=True)
     if not facts.directory:
         return _without_directory(facts)
+    if facts.trouble and not facts.removed:
+        # EACCES, EIO: what could not be read does not say that a job has ended.
+        return Verdict("running", again=True, verified=False)
     if facts.removed or not facts.names:
         return Verdict("unknown", again=True)
     if facts.job_file == ABSENT and "end.new" not in facts.names:
@@ -76,7 +79,7 @@ def _without_directory(facts):
 def _without_supervisor(facts):
     if facts.end:
         return Verdict("ended", act="adopt")
-    if facts.result:
+    if facts.result and not facts.payload_alive:
         return Verdict("ended", act="recover")
     if not facts.same_boot:
         return Verdict("lost", "host_rebooted", act="commit", again=True)

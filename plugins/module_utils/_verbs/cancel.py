@@ -8,12 +8,14 @@ import os
 import time
 
 from ansible_collections.longhaul.jobs.plugins.module_utils import _answer, _commit, _disk, _end, _ended, _facts, _process, _record, _spool
-from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused, dumps, write_all
+from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused, dumps
 from ansible_collections.longhaul.jobs.plugins.module_utils._hold import sleep_on
-from ansible_collections.longhaul.jobs.plugins.module_utils._verbs.status import find, nowhere
+from ansible_collections.longhaul.jobs.plugins.module_utils._verbs.status import nowhere
 
 SUPERVISOR_SECONDS = 2.0  # beyond the grace: how long a supervisor may take before it is killed
 DYING_SECONDS = 10.0  # how long a killed process may take to be gone on a busy machine
+LOCK_SECONDS = 30.0  # for which another may be waited for who is ending the job
+REASON_CHARACTERS = 500  # that fit what is laid down for them, whatever they are
 ROUNDS = 5
 
 
@@ -33,7 +35,7 @@ def run(request):
 def _cancel(dirs, job, here, request):
     jid, write = job["jid"], not request["check"]
     for _round in range(ROUNDS):
-        spool = find(dirs, jid)
+        spool = _spool.find(dirs, jid)
         if spool is None:
             if not job.get("unanswered"):
                 return nowhere(dirs, jid, request["async_dirs"])
@@ -45,8 +47,7 @@ def _cancel(dirs, job, here, request):
             continue  # the start was faster: cancel that
         document, facts, verdict = _answer.settle(spool, jid, here, write)
         if verdict.state not in ("running", "orphaned"):
-            failed = verdict.state in ("unknown", "foreign")
-            return dict(document, changed=False, failed=failed)
+            return _not_running(spool, jid, here, document, verdict, request)
         if not facts.record:
             return dict(document, changed=False, failed=True, msg="the job %s was not started by longhaul.jobs" % jid)
         if not write:
@@ -57,10 +58,22 @@ def _cancel(dirs, job, here, request):
     return dict(document, changed=False, failed=True, msg="the job %s changes faster than it can be cancelled" % jid)
 
 
+def _not_running(spool, jid, here, document, verdict, request):
+    """The job result for a job that needs no cancel, but for what may live of a lost one: that is ended."""
+    if document["job"]["state"] != "lost" or request["check"]:
+        return dict(document, changed=False, failed=verdict.state in ("unknown", "foreign"))
+    facts = _facts.Facts(spool, jid, here, whole=True)
+    if not facts.record or not facts.same_boot or facts.supervisor_alive or not _end.remains(facts):
+        return dict(document, changed=False, failed=False)
+    survivors, verified = _end.end_tree(facts, request["options"]["signal"], request["options"]["grace"])
+    job = dict(document["job"], survivors=survivors, verified=verified)
+    return dict(document, changed=True, failed=bool(survivors), job=job, msg=_ended.message(job))
+
+
 def _end_it(facts, options):
     """Ask the supervisor, and take over where it does not answer: the job result, or None to look anew."""
     supervisor = facts.record["supervisor"]
-    wanted = _ask(facts, options)
+    wanted, ours = _ask(facts, options)
     if wanted is None:
         return None
     lock = facts.path + "/lock"
@@ -70,17 +83,17 @@ def _end_it(facts, options):
             # A child just forked may hold the lock for a moment longer; a subreaper of thousands is long in dying without it.
             sleep_on(lock, SUPERVISOR_SECONDS)
             _until_gone(supervisor, DYING_SECONDS)
-    held = _end.verdict_lock(facts.path)
+    held = _end.verdict_lock(facts.path, LOCK_SECONDS)
     if held is None:
         return None
     try:
         facts, verdict = _facts.look(facts.spool, facts.jid, facts.here)
-        if verdict.recorded or verdict.act in ("adopt", "recover"):
+        if verdict.recorded or verdict.act == "adopt":
             document = _answer.answer(facts, verdict)
             if verdict.act:
                 document = _end.write_end(facts, verdict, document)
             ended = document["job"]["state"] == "cancelled"
-            return dict(document, changed=ended, failed=bool(ended and document["job"]["survivors"]))
+            return dict(document, changed=ended and ours, failed=bool(ended and document["job"]["survivors"]))
         if not facts.record or facts.supervisor_alive:
             return None
         survivors, verified = _end.end_tree(facts, wanted["signal"], wanted["grace"])
@@ -92,25 +105,22 @@ def _end_it(facts, options):
 
 
 def _ask(facts, options):
-    """Fill `cancel` in place, unless another has: what it holds, or None where the job is not running any more."""
-    held = _end.verdict_lock(facts.path)
+    """Fill `cancel` in place, unless another has: (what it holds, whether we did), or (None, False): look anew."""
+    held = _end.verdict_lock(facts.path, LOCK_SECONDS)
     if held is None:
-        return None
+        return None, False
     try:
         facts, verdict = _facts.look(facts.spool, facts.jid, facts.here)
         if verdict.state not in ("running", "orphaned"):
-            return None
+            return None, False
         name = facts.path + "/cancel"
-        asked = _record.parse((_spool.read_file(name) or b"").rstrip(b"\0"))
-        if asked is None:
-            asked = {"signal": options["signal"], "grace": options["grace"], "reason": options["reason"], "by": options["by"]}
-            asked["when"] = _record.timestamp(time.time())
-            fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                write_all(fd, dumps(asked).encode("ascii"))
-            finally:
-                os.close(fd)
-        return asked
+        asked = _record.filled(_spool.read_file(name))
+        if asked:
+            return asked, False
+        asked = {"signal": options["signal"], "grace": options["grace"], "by": options["by"], "when": _record.timestamp(time.time())}
+        asked["reason"] = options["reason"] and options["reason"][:REASON_CHARACTERS]
+        _disk.fill(name, dumps(asked).encode("ascii"))
+        return asked, True
     finally:
         os.close(held)
 
@@ -151,7 +161,7 @@ def _tombstone(spool, jid, here, options):
     try:
         os.rename(new, path)
     except OSError:
-        _disk.remove_tree(new)
+        _disk.remove(new)
         return None
     _commit.publish(path)
     _disk.fsync_path(path)

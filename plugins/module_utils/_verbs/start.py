@@ -26,9 +26,10 @@ def run(request, supervisor=None, payload=b""):
         raise Refused("the start of job %s was first tried more than a day ago; nothing was started" % jid)
     began = time.monotonic()
     here = _facts.Here()
-    spool = _disk.for_start(request["async_dirs"])
+    # An earlier attempt may have found another of the async dirs the first that can be written.
+    spool = _spool.find(_spool.for_questions(request["async_dirs"])[0], jid) or _disk.for_start(request["async_dirs"])
     if request["attempt"] > 1 and not os.path.isdir("%s/%s.d" % (spool, jid)):
-        if _disk.volatile(spool) and _process.boot_clock() < request["ago"]:
+        if _disk.volatile(spool) and _process.uptime() < request["ago"]:
             sentence = "the host was restarted after job %s was first sent, and its directory does not survive that" % jid
             job = _ended.unknown(jid, spool, sentence)
             job["job"].update(state="lost", cause="host_rebooted")

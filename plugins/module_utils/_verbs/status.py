@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The verb status: how jobs are by now, in the order asked; mode cleanup removes ended ones."""
 
-import os
 import time
 
 from ansible_collections.longhaul.jobs.plugins.module_utils import _answer, _facts, _spool
@@ -25,7 +24,7 @@ def run(request):
 
         until = time.monotonic() + request["hold"]
         for jid in jids:
-            spool = find(dirs, jid)
+            spool = _spool.find(dirs, jid)
             if spool:
                 until_ended(spool, jid, here, until - time.monotonic())
     write = not request["check"]
@@ -33,16 +32,8 @@ def run(request):
     return {"schema": 1, "jobs": [look(dirs, jid, here, write, request["async_dirs"]) for jid in jids], "warnings": reasons}
 
 
-def find(dirs, jid):
-    """The first of the async dirs that knows the job, or None."""
-    for spool in dirs:
-        if os.path.lexists(spool + "/" + jid) or os.path.isdir("%s/%s.d" % (spool, jid)):
-            return spool
-    return None
-
-
 def _status(dirs, jid, here, write, asked):
-    spool = find(dirs, jid)
+    spool = _spool.find(dirs, jid)
     return _answer.settle(spool, jid, here, write)[0] if spool else nowhere(dirs, jid, asked)
 
 
@@ -61,7 +52,7 @@ def nowhere(dirs, jid, asked):
 def _cleanup(dirs, jid, here, write, asked):
     from ansible_collections.longhaul.jobs.plugins.module_utils._end import remove
 
-    spool = find(dirs, jid)
+    spool = _spool.find(dirs, jid)
     if not spool:
         return nowhere(dirs, jid, asked)
     document, facts, verdict = _answer.settle(spool, jid, here, write)

@@ -111,14 +111,15 @@ def test_read_file_takes_plain_files_only(tmp_path: Path) -> None:
 def test_locks(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     assert _spool.probe(str(path)) == "missing"
-    assert _disk.lock(str(path)) is None
+    assert _disk.lock(str(path), 0) is None
     assert not path.exists()
     path.touch()
     assert _spool.probe(str(path)) == "free"
-    held = _disk.lock(str(path))
+    held = _disk.lock(str(path), 0)
     assert held is not None
     assert _spool.probe(str(path)) == "held"
-    assert _disk.lock(str(path), wait=False) is None
+    with pytest.raises(BlockingIOError):
+        _disk.lock(str(path), 0.05)
     os.close(held)
     assert _spool.probe(str(path)) == "free"
 
@@ -135,7 +136,10 @@ def test_what_kind_of_disk(tmp_path: Path) -> None:
     ("printed", "result"),
     [
         (b'{"a": 1}', ({"a": 1}, False)),
-        (b'noise\n{oops\n  {"a": 1}\n\n', ({"a": 1}, False)),
+        (b'noise\n  {"a": 1}\n\n', ({"a": 1}, False)),
+        (b'noise\n{oops\n  {"a": 1}\n\n', None),
+        (b'{"percent": 5}\n{"a": 1}', None),
+        (b'{\n"a": {\n"b": 1\n}\n', None),
         (b'{"a": 1}\nTraceback', ({"a": 1}, True)),
         (b'\n{"a": {"b": "}\\n{"}}', ({"a": {"b": "}\n{"}}, False)),
         (b'noise {"a": 1}', None),
@@ -251,7 +255,7 @@ def test_commands_paths_are_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     payload |= {"shell": False, "stdin_add_newline": True, "strip_empty_ends": True, "expand_argument_vars": True}
     before = os.getcwd()
     prepared = _command.prepare(payload)
-    assert (prepared["argv"], prepared["cwd"], prepared["skip"]) == ([str(tmp_path)], str(tmp_path), None)
+    assert (prepared["argv"], prepared["cwd"], prepared["skip"]) == ([str(tmp_path)], os.fsencode(tmp_path), None)
     assert os.getcwd() == before
     (tmp_path / "nothing").touch()
     assert _command.prepare(payload)["skip"]["msg"] == f"Did not run command since '{tmp_path}/no*' exists"

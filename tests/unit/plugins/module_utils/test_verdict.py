@@ -20,7 +20,7 @@ HELD, FREE = {"lock": "held"}, {"lock": "free"}
 def facts(**seen: t.Any) -> t.Any:
     """Facts of a job of ours whose payload runs under a living supervisor, but for what is given."""
     usual: dict[str, t.Any] = dict.fromkeys(
-        "removed past_limit past_grace newer ours core_alive core_visible cancel end result".split(), False
+        "removed trouble past_limit past_grace newer ours core_alive core_visible cancel end result".split(), False
     )
     usual |= dict.fromkeys("directory same_boot same_host supervisor_alive payload_alive command".split(), True)
     return types.SimpleNamespace(**(usual | {"lock": "held", "job_file": "unfinished", "names": WHOLE, "record": RECORD} | seen))
@@ -43,6 +43,8 @@ ROWS: list[tuple[str, dict[str, t.Any], str, str | None, str | None]] = [
     ("removed", {"names": frozenset(("removed",)), "removed": True, "record": None}, "unknown", None, None),
     ("empty directory", {"names": frozenset(), "record": None}, "unknown", None, None),
     ("end committed and cleaned away", {"job_file": "absent", "names": frozenset(("job.json", "lock"))}, "unknown", None, None),
+    ("something could not be read", GONE | {"trouble": True, "record": None}, "running", None, None),
+    ("removed, something could not be read", {"trouble": True, "removed": True, "record": None}, "unknown", None, None),
     ("another host's", DEAD | {"same_boot": False, "same_host": False}, "foreign", None, None),
     ("another host's, lock held", {"same_boot": False, "same_host": False}, "foreign", None, None),
     ("record unreadable, held", {"record": None}, "running", None, None),
@@ -59,6 +61,7 @@ ROWS: list[tuple[str, dict[str, t.Any], str, str | None, str | None]] = [
     ("free, complete end", GONE | {"end": ({}, 2)}, "ended", None, "adopt"),
     ("free, complete end, other boot", GONE | {"end": ({}, 2), "same_boot": False}, "ended", None, "adopt"),
     ("free, module's complete result", GONE | {"result": ({}, False)}, "ended", None, "recover"),
+    ("free, module's complete result, but it goes on", DEAD | {"result": ({}, False)}, "orphaned", None, None),
     ("free, complete end and result", GONE | {"end": ({}, 2), "result": ({}, False)}, "ended", None, "adopt"),
     ("other boot", GONE | {"same_boot": False}, "lost", "host_rebooted", "commit"),
     ("other boot, never started", GONE | {"same_boot": False, "names": EARLY}, "lost", "host_rebooted", "commit"),
@@ -92,7 +95,13 @@ def test_what_is_seen_to_be_so_needs_one_look(name: str) -> None:
     assert not judge(facts(**seen)).again
 
 
-UNVERIFIED = ["core's, cannot tell", "record unreadable, held", "held, supervisor gone", "record of a newer schema, free"]
+UNVERIFIED = [
+    "core's, cannot tell",
+    "something could not be read",
+    "record unreadable, held",
+    "held, supervisor gone",
+    "record of a newer schema, free",
+]
 
 
 @pytest.mark.parametrize("name", UNVERIFIED)
