@@ -112,7 +112,8 @@ def answered(remote: Remote, reference: Reference, entry: Mapping[str, t.Any]) -
     shown["job"] = skeleton(remote.host, reference, reachable=True)
     shown["job"].update({key: check(job[key]) for key, check in _FIELDS.items() if key in job})
     if isinstance(job.get("result"), dict):
-        own = _core.clean(remote.action, job["result"], remote.task_vars)[0]
+        secrets = {key: entry[key] for key in ("_ansible_new_secrets",) if key in entry}
+        own = _core.clean(remote.action, {**job["result"], **secrets}, remote.task_vars)[0]
         shown["job"]["result"] = {key: value for key, value in own.items() if key in job["result"]}
     if warnings:
         shown["warnings"] = warnings
