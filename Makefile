@@ -13,13 +13,14 @@ GATES := $(PYTHON) -B tools/gates.py
 
 export TARGETS
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all-cores lint list clean
+.PHONY: bench help demo test test-all-cores lint list clean
 
 help:
 	@echo 'make demo            see it work, on this machine'
 	@echo 'make test            all tests, with the cores 2.16, 2.18, 2.19, 2.21 and 2.22'
 	@echo 'make test-all-cores  the same with all seven cores, and ansible-test sanity of each'
 	@echo 'make lint            only what looks at the files'
+	@echo 'make bench           figures, measured beside those of core, each with its bound (some minutes)'
 	@echo 'make list            the parts of these; make PART runs one (make integration TARGETS="become loops": only those)'
 	@echo 'make clean           remove what was set up'
 
@@ -36,6 +37,9 @@ scenarios integration install molecule sanity ansible-lint mypy ruff changelog d
 .PHONY: python
 python:
 	@test -n '$(PYTHON)' || { echo 'No Python from 3.11 on was found: name one with PYTHON=...' >&2; exit 1; }
+
+bench: | python
+	@$(PYTHON) -B tools/bench.py
 
 clean:
 	rm -rf .build

@@ -130,8 +130,17 @@ def _switches(pid: int) -> int:
     return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
 
 
+def without_login_scripts() -> None:
+    """As root: go on in a mount namespace in which ~/.bashrc is empty. It is run for each command, and would flatten every ratio."""
+    script = Path.home() / ".bashrc"
+    if os.geteuid() == 0 and script.exists() and "LONGHAUL_BENCH" not in os.environ and shutil.which("unshare"):
+        words = ["unshare", "--mount", "sh", "-c", 'mount --bind /dev/null "$0" && exec "$@"', str(script), sys.executable, "-B", __file__]
+        os.execvpe(words[0], words, {**os.environ, "LONGHAUL_BENCH": "inside"})
+
+
 def main() -> int:
     """Measure everything; the exit status."""
+    without_login_scripts()
     absent = [name for name in packages() if name.startswith("openssh")]
     if absent:
         print(f"skipped: {', '.join(absent)} are not here")

@@ -60,6 +60,11 @@ class Environments:
         options = ["--pre"] if version in PRE_RELEASES else []
         return self._venv(f"core-{version}", wanted, [*options, asked], ["unit"], f"ansible-core {version}")
 
+    def python_of(self, version: str) -> tuple[int, int] | None:
+        """The Python that this core gets here, None where there is none for it."""
+        usable = self._usable(CORES[version][1])
+        return usable[0].version if usable else None
+
     def newest(self) -> tuple[str, Path]:
         """The newest core that is no release candidate and has its Python here; (version, folder)."""
         for version in sorted(CORES, key=lambda one: int(one.split(".")[1]), reverse=True):
@@ -75,7 +80,7 @@ class Environments:
         return self._venv(name, TOOLS_PYTHONS, [ANY_CORE], [name], name)
 
     def _venv(self, name: str, wanted: Sequence[tuple[int, int]], packages: list[str], files: list[str], title: str) -> Path:
-        usable = [self.pythons[version] for version in wanted if version in self.pythons and self.pythons[version].venv]
+        usable = self._usable(wanted)
         if not usable:
             names = ", ".join(f"{major}.{minor}" for major, minor in wanted)
             raise Missing(f"{title} needs one of the Pythons {names} (with venv and ensurepip): none is here")
@@ -83,6 +88,9 @@ class Environments:
             lock = self._locks.setdefault(name, threading.Lock())
         with lock:
             return _make(BUILD / "venv" / name, usable[0], packages, [REQUIREMENTS / f"{one}.txt" for one in files])
+
+    def _usable(self, wanted: Sequence[tuple[int, int]]) -> list[pythons.Python]:
+        return [self.pythons[version] for version in wanted if version in self.pythons and self.pythons[version].venv]
 
 
 def _make(folder: Path, python: pythons.Python, packages: list[str], files: list[Path]) -> Path:

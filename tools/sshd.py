@@ -19,7 +19,9 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
+_Self = TypeVar("_Self", bound="Sshd")
 _FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
 _CONFIG = """\
 ListenAddress 127.0.0.1
@@ -61,7 +63,7 @@ class Sshd:
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Sshd:
+    def __enter__(self: _Self) -> _Self:
         sshd = binary()
         if sshd is None:
             raise RuntimeError("there is no sshd here: install openssh-server")
