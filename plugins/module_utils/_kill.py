@@ -146,8 +146,13 @@ class Tree:
         return ours
 
     def send(self, processes, number):
-        """Signal these {pid: start}, newest first, each only if it is still the one that was found."""
-        for pid in sorted(processes, reverse=True):
+        """Signal these {pid: start}, each only if it is still the one that was found.
+
+        KILL the newest first, before it forks. Any other signal the oldest first: a shell that waits for a child must have its
+        own TERM before that child's end, else it goes on past its trap.
+        """
+        oldest_first = sorted(processes, key=lambda pid: (processes[pid] or 0, pid))
+        for pid in oldest_first if number != signal.SIGKILL else reversed(oldest_first):
             if processes[pid] is not None and _process.start_time(pid) != processes[pid]:
                 continue
             try:

@@ -346,6 +346,15 @@ def test_a_supervisor_told_to_terminate(engine: Engine) -> None:
     assert found["stdout"] == "hi\nbye"
 
 
+def test_a_waiting_shell_is_told_before_its_child(engine: Engine) -> None:
+    """Else the child's end wakes it first, and it goes on without its trap."""
+    script = "trap 'echo trapped; exit 5' TERM; echo ready; sleep 60 & wait"
+    jobs = [engine.start(script, grace=10.0) for _number in range(10)]
+    wait_for(lambda: all((engine.path(job) / "stdout").stat().st_size for job in jobs))
+    done = [engine.cancel(job, grace=10.0) for job in jobs]
+    assert [(job["stdout"], job["rc"]) for job in done] == [("ready\ntrapped", 5)] * 10
+
+
 def test_a_payload_killed_by_a_signal(engine: Engine) -> None:
     job = engine.start("echo out; kill -KILL $$", hold=10)
     assert ended(job) == ("failed", "signaled")
