@@ -27,7 +27,10 @@ help:
 demo test test-all-cores lint list: | python
 	@$(GATES) $@
 
-unit-% sanity-%: | python
+unit-%: | python
+	@$(GATES) $@
+
+sanity-%: | python
 	@$(GATES) $@
 
 .PHONY: scenarios integration install molecule sanity ansible-lint mypy ruff changelog docs

@@ -213,9 +213,24 @@ def get_pip(folder: Path) -> None:
     cache = Path(environment(folder)["HOME"], ".ansible", "test", "cache", f"get_pip_{version[1].replace('.', '_')}.py")
     if cache.exists():
         return
-    try:
-        with urllib.request.urlopen(address[1] % version[1], timeout=15):
-            return
-    except OSError:
+    if not _reachable(address[1] % version[1]):
         cache.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(TOP / "tools" / "get_pip_stub.py", cache)
+
+
+def out_of_reach(folder: Path) -> list[str]:
+    """The sanity tests of that environment's ansible-test whose requirements are at an address that cannot be reached from here."""
+    package = next((folder / "lib").glob("python3*/site-packages/ansible_test"))
+    found = []
+    for file in sorted((package / "_data" / "requirements").glob("sanity.*.txt")):
+        if not all(map(_reachable, re.findall(r"https://[^\s;]+", file.read_text()))):
+            found.append(file.name.split(".")[1])
+    return found
+
+
+def _reachable(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=15):
+            return True
+    except OSError:
+        return False
