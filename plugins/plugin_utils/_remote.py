@@ -172,5 +172,6 @@ class Remote:
 
 def _sentence(text: object) -> str:
     """What a target says, in one line that can be shown."""
-    line = "".join(sign if sign.isprintable() else " " for sign in " ".join(str(text).split()))
+    words = " ".join(str(text).encode("utf-8", "replace").decode("utf-8").split())
+    line = "".join(sign if sign.isprintable() else " " for sign in words)
     return line if len(line) <= _LONGEST_SENTENCE else line[:_LONGEST_SENTENCE] + "…"

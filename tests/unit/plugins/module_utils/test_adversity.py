@@ -23,6 +23,17 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts an
 MOUNTED_ELSEWHERE = ("unshare", "--mount", "sh", "-c")
 
 
+def end_all(command_line: str) -> None:
+    """End, by id, the processes of the test's own whose command line ends so: sudo has taken the mark off them."""
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+        except OSError:
+            continue
+        if words.replace(b"\0", b" ").strip().endswith(command_line.encode()):
+            os.kill(int(entry.name), signal.SIGKILL)
+
+
 @needs_root
 def test_a_repeat_looks_in_all_async_dirs(engine: Engine) -> None:
     """The first attempt's directory has become read-only meanwhile: the payload still runs once."""
@@ -272,7 +283,7 @@ def test_hidden_processes_are_not_called_gone(engine: Engine) -> None:
     """hidepid: a payload that has become another user is not ours to see, and not taken for dead."""
     if not shutil.which("sudo") or not Path("/usr/bin/python3").exists():
         pytest.skip("needs sudo and an interpreter that every user may run")
-    rules = Path("/etc/sudoers.d/longhaul-test-hidden")
+    rules = Path(f"/etc/sudoers.d/longhaul-test-{os.getpid()}")
     rules.write_text("nobody ALL=(ALL) NOPASSWD: ALL\n")
     rules.chmod(0o440)
     engine.spool.parent.chmod(0o755)
@@ -290,3 +301,4 @@ def test_hidden_processes_are_not_called_gone(engine: Engine) -> None:
         assert done["job"]["verified"] is False
     finally:
         rules.unlink()
+        end_all(f"sleep 6{os.getpid()}")

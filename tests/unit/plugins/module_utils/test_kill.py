@@ -163,7 +163,7 @@ def test_a_process_that_changed_its_user_for_good_is_named(engine: Engine) -> No
     """S5: as a user, the job's child is root's: it is seen by descent and by the mark, and named."""
     if not shutil.which("sudo") or not Path("/usr/bin/python3").exists():
         pytest.skip("needs sudo and an interpreter that every user may run")
-    rules = Path("/etc/sudoers.d/longhaul-test")
+    rules = Path(f"/etc/sudoers.d/longhaul-test-{os.getpid()}")
     rules.write_text("nobody ALL=(ALL) NOPASSWD: ALL\n")
     rules.chmod(0o440)
     engine.spool.parent.chmod(0o755)
@@ -172,20 +172,24 @@ def test_a_process_that_changed_its_user_for_good_is_named(engine: Engine) -> No
     engine.prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     engine.python = "/usr/bin/python3"
     try:
-        job = engine.start("sudo -n sh -c 'trap \"\" TERM; while :; do sleep 61; done' & sleep 60 & wait")
-        wait_for(lambda: subprocess.run(["pgrep", "-f", "sleep 61"], stdout=subprocess.DEVNULL, check=False).returncode == 0)
+        deaf = f'trap "" TERM; : {os.getpid()}; while :; do sleep 1; done'
+        job = engine.start(f"sudo -n sh -c '{deaf}' & sleep 60 & wait")
+        wait_for(
+            lambda: subprocess.run(["pgrep", "-f", f"^sh -c .*: {os.getpid()};"], stdout=subprocess.DEVNULL, check=False).returncode == 0
+        )
         done = engine.cancel(job, grace=0.2)
         survivors = done["job"]["survivors"]
         assert {survivor["user"] for survivor in survivors} == {"root"}
-        assert any("sleep 61" in survivor["command"] for survivor in survivors)
+        assert any(deaf in survivor["command"] for survivor in survivors)
         assert (done["failed"], done["job"]["verified"]) == (True, False)
-        for survivor in survivors:
-            try:
-                os.kill(survivor["pid"], 9)
-            except ProcessLookupError:
-                continue
     finally:
         rules.unlink()
+        for entry in Path("/proc").iterdir():  # by id: sudo has taken the mark off them
+            try:
+                if entry.name.isdigit() and deaf.encode() in (entry / "cmdline").read_bytes():
+                    os.kill(int(entry.name), 9)
+            except OSError:
+                continue
 
 
 def test_no_process_of_somebody_else_is_touched(engine: Engine) -> None:
