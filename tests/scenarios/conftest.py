@@ -1,0 +1,110 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures of the scenarios, and ``ansible_collections.longhaul.jobs`` made importable, as for the unit tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import typing as t
+from pathlib import Path
+
+import pytest
+
+if t.TYPE_CHECKING:
+    from ansible_collections.longhaul.jobs.tests.scenarios.support import Server, Stage, User
+
+
+def _install_the_collection_finder() -> None:
+    if any(type(finder).__name__ == "_AnsibleCollectionFinder" for finder in sys.meta_path):
+        return
+    from ansible.plugins.loader import init_plugin_loader
+
+    above = Path(__file__).absolute().parents[4]
+    init_plugin_loader([str(above.parent)] if above.name == "ansible_collections" else [])
+
+
+_install_the_collection_finder()
+
+
+@pytest.fixture
+def stage() -> t.Iterator[Stage]:
+    """A stage with no hosts yet; no process and no file of the test is left afterwards."""
+    yield from _stage()
+
+
+@pytest.fixture(scope="module")
+def shared_stage() -> t.Iterator[Stage]:
+    """A stage for all the tests of a file."""
+    yield from _stage()
+
+
+def _stage() -> t.Iterator[Stage]:
+    from ansible_collections.longhaul.jobs.tests.scenarios.support import Stage
+
+    folder = Path(tempfile.mkdtemp(prefix="lhs-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    one = Stage(folder)
+    try:
+        yield one
+    finally:
+        one.clean_up()
+
+
+@pytest.fixture(scope="module")
+def server() -> t.Iterator[Server]:
+    """An sshd on loopback that lives for all the tests of a file."""
+    with _server() as one:
+        yield one
+    shutil.rmtree(one.folder)
+
+
+@pytest.fixture
+def make_server() -> t.Iterator[t.Callable[[str], Server]]:
+    """Makes an sshd on loopback with more lines in its configuration."""
+    made: list[Server] = []
+
+    def make(extra: str = "") -> Server:
+        made.append(_server(extra).__enter__())
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for one in made:
+            one.__exit__(None, None, None)
+            shutil.rmtree(one.folder)
+
+
+def _server(extra: str = "") -> Server:
+    from ansible_collections.longhaul.jobs.tests.scenarios.support import Server
+    from ansible_collections.longhaul.jobs.tools import sshd
+
+    if sshd.binary() is None:
+        pytest.skip("there is no sshd here")
+    return Server(tempfile.mkdtemp(prefix="lhs-sshd-", dir="/var/tmp"), extra)
+
+
+@pytest.fixture
+def make_user() -> t.Iterator[t.Callable[[Path], User]]:
+    """Makes a user of this machine with a home there (which is not made); gone afterwards."""
+    from ansible_collections.longhaul.jobs.tests.scenarios.support import User
+
+    if os.getuid():
+        pytest.skip("making users needs root")
+    if not all(map(shutil.which, ("useradd", "userdel", "openssl"))):
+        pytest.skip("there is no useradd, userdel or openssl here")
+    made: list[User] = []
+
+    def make(home: Path) -> User:
+        made.append(User(home))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for one in made:
+            one.remove()
