@@ -1,10 +1,11 @@
 # Copyright (c) 2026, the longhaul.jobs authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What runs first on the target: JSON without the json package, modules from memory, the reply's frame.
+"""What the engine stands on: JSON without the json package, modules from memory, the reply's frame.
 
-On the direct way this file is the head of the program that ``python -ISE -`` reads, and so is ``__main__``: everything here
-is a definition, and nothing happens before the program's last line calls run(). Everywhere else it is an ordinary module.
+On the direct way this file is the head of the program that ``python -ISE -`` reads, and so is ``__main__`` (of a start,
+_detach is): everything here is a definition, and nothing happens before the program's last line calls run(). Everywhere else
+it is an ordinary module.
 """
 
 import os
@@ -114,19 +115,15 @@ def load(name):
     return sys.modules[name]
 
 
-def run(nonce, verb):
+def run(nonce, verb, **given):
     """The direct way's only effect: carry out the request in BLOB and write the framed reply."""
     import binascii
     import zlib
 
-    sys.modules[THIS] = sys.modules["__main__"]
+    sys.modules[THIS] = sys.modules.get(THIS, sys.modules["__main__"])
     bundle = loads(zlib.decompress(binascii.a2b_base64(globals()["BLOB"])).decode("ascii"))
     sys.meta_path.insert(0, Importer(bundle["sources"]))
-    options = {}
-    if verb == "start":
-        # Before the rest is compiled: what is in memory now is what the supervisor carries for as long as the job runs.
-        options = {"supervisor": load(PREFIX + "_detach").Supervisor(), "payload": globals()["PAYLOAD"]}
-    body = encode(answer(load(PREFIX + "_verbs." + verb).run, bundle["request"], **options))
+    body = encode(answer(load(PREFIX + "_verbs." + verb).run, bundle["request"], **given))
     write_all(1, (FRAME % (nonce, len(body), body)).encode("ascii"))
 
 

@@ -1,13 +1,18 @@
 # Copyright (c) 2026, the longhaul.jobs authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A process for the supervisor, detached from session, terminal and descriptors, that waits for its code on a pipe."""
+"""A process for the supervisor, detached from session, terminal and descriptors, that waits for its code on a pipe.
+
+It stands alone: on the direct way it is the head of a start's program, and the process is forked before anything else is
+compiled, for what is in memory then is what the supervisor carries for as long as the job runs.
+"""
 
 import marshal
 import os
 import sys
 
-from ansible_collections.longhaul.jobs.plugins.module_utils._boot import PREFIX, THIS, Importer, load, write_all
+PREFIX = "ansible_collections.longhaul.jobs.plugins.module_utils."
+BOOT = PREFIX + "_boot"
 
 
 class Supervisor:
@@ -47,12 +52,12 @@ class Supervisor:
         os.waitpid(pid, 0)
         if fresh:  # written while it is read: a pipe of a user who has many is a small one
             os.close(code)
-            write_all(fill, _program().encode("ascii"))
+            _write(fill, sys.modules[__name__].__spec__.loader.get_source(__name__).encode("ascii"))
             os.close(fill)
 
     def send(self, data):
         """Raises OSError (EPIPE) when it is gone."""
-        write_all(self.down, data)
+        _write(self.down, data)
 
     def receive(self):
         """Its next line without the end, as text; empty when it is gone."""
@@ -72,10 +77,18 @@ class Supervisor:
         self.down = self.up = self.stdin = -1
 
 
-def _program():
-    """The text of this file and the one it imports, for an interpreter that knows neither."""
-    texts = [sys.modules[name].__spec__.loader.get_source(name) for name in (THIS, __name__)]
-    return texts[0] + '\nsys.modules[THIS] = sys.modules["__main__"]\n' + texts[1]
+def _write(fd, data):
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def make_boot(code):
+    """The module _boot, made of its source or code, in its place among the modules."""
+    module = type(sys)(BOOT)
+    module.CODE = compile(code, BOOT, "exec", dont_inherit=True, optimize=2) if isinstance(code, str) else code
+    sys.modules[BOOT] = module
+    exec(module.CODE, module.__dict__)
+    return module
 
 
 def supervise(down, up, stdin):
@@ -99,7 +112,7 @@ def supervise(down, up, stdin):
                 name.write("longhaul-job")
         except OSError:
             pass
-        write_all(up, b"%d\n" % os.getpid())
+        _write(up, b"%d\n" % os.getpid())
         size = b""
         while not size.endswith(b"\n"):
             more = os.read(down, 1)
@@ -112,10 +125,11 @@ def supervise(down, up, stdin):
             if not more:
                 os._exit(0)
             blob += more
-        modules, job = marshal.loads(blob)
+        code, modules, job = marshal.loads(blob)
         del blob, more
-        sys.meta_path.insert(0, Importer(modules))
-        load(PREFIX + "_supervisor").run(job, down, up, stdin)
+        boot = make_boot(code)
+        sys.meta_path.insert(0, boot.Importer(modules))
+        boot.load(PREFIX + "_supervisor").run(job, down, up, stdin)
     finally:
         os._exit(1)
 
@@ -131,3 +145,11 @@ def _close_others(keep):
                 os.close(fd)
             except OSError:
                 pass
+
+
+def run(nonce, verb):
+    """The only effect of the direct way's program: fork the supervisor's process, then carry out the request."""
+    supervisor = Supervisor()
+    boot = make_boot(globals()["BOOT_SOURCE"])
+    boot.BLOB = globals()["BLOB"]
+    boot.run(nonce, verb, supervisor=supervisor, payload=globals()["PAYLOAD"])

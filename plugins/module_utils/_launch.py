@@ -55,7 +55,7 @@ class Launch:
         record = self.record(pid)
         umask = os.umask(0o077)
         try:
-            code = marshal.dumps((_code(), self.job(record)))
+            code = marshal.dumps((_boot_code(), _code(), self.job(record)))
             self.supervisor.send(b"%d\n" % len(code) + code)
             self.lay_down(record)
             self.supervisor.send(b"lock\n")
@@ -238,6 +238,14 @@ def _bytes(text, what):
     if b"\0" in found:
         raise Refused("%s holds a character that no argument can hold (NUL, or half a surrogate pair); nothing was started" % what)
     return found
+
+
+def _boot_code():
+    """The code object of _boot, which the supervisor's process makes first of all."""
+    import sys
+
+    boot = sys.modules[PREFIX + "_boot"]
+    return getattr(boot, "CODE", None) or boot.__spec__.loader.get_code(boot.__name__)
 
 
 def _code():

@@ -18,7 +18,7 @@ from pathlib import Path
 PREFIX = "ansible_collections.longhaul.jobs.plugins.module_utils."
 ENGINE = Path(__file__).parents[1] / "module_utils"
 
-# The engine's files that each verb imports, also within functions; without _boot, which is the program's head. A table,
+# The engine's files that each verb imports, also within functions; without _boot and _detach, of which its head is made. A table,
 # because finding it out takes longer than the whole look; a test compares it with the imports.
 _SHARED = (
     "_answer",
@@ -38,7 +38,7 @@ _SHARED = (
     "_verdict",
 )
 SOURCES = {
-    "start": (*_SHARED, "_command", "_detach", "_launch", "_supervisor", "_verbs.start"),
+    "start": (*_SHARED, "_command", "_launch", "_supervisor", "_verbs.start"),
     "status": (*_SHARED, "_verbs.status"),
     "cancel": (*_SHARED, "_verbs.cancel", "_verbs.status"),
 }
@@ -54,12 +54,20 @@ def build(verb: str, request: t.Mapping[str, t.Any], nonce: str, payload: bytes 
     blob = begun + stream.compress(json.dumps(request).encode("ascii") + b"}") + stream.flush()
     return b"".join(
         (
-            _text("_boot").encode("ascii"),
+            _head(verb),
             b"\nBLOB = '%s'\n" % binascii.b2a_base64(blob, newline=False),
             b"PAYLOAD = %s\n" % repr(payload).encode("ascii"),
             b"run('%s', '%s')\n" % (nonce.encode("ascii"), verb.encode("ascii")),
         )
     )
+
+
+@functools.cache
+def _head(verb: str) -> bytes:
+    """What the program begins with: of a start, what forks the supervisor's process before all else is compiled."""
+    if verb != "start":
+        return _text("_boot").encode("ascii")
+    return f"{_text('_detach')}\nBOOT_SOURCE = {_text('_boot')!r}".encode("ascii")
 
 
 @functools.cache

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -222,7 +223,12 @@ class Stage:
 
     def _left(self) -> list[int]:
         """The processes that were started by a file of the folder, or have one for an argument."""
-        return [pid for pid, line in processes() if f"{self.folder}/" in line and alive(pid) and os.getpgid(pid) != os.getpgrp()]
+        found = []
+        for pid, line in processes():
+            with contextlib.suppress(ProcessLookupError):
+                if f"{self.folder}/" in line and alive(pid) and os.getpgid(pid) != os.getpgrp():
+                    found.append(pid)
+        return found
 
 
 class Server(sshd.Sshd):

@@ -242,7 +242,7 @@ def hostile(shared_stage: Stage) -> Run:
         way = "module" if case == "module" else "auto"
         tasks += ASK.format(case=case, evil=EVIL, good=GOOD, way=way, poll=0 if case in ENDLESS else 1)
     handlers = "- name: Never\n  ansible.builtin.debug:\n    msg: a target has notified a handler"
-    return shared_stage.begin(tasks, handlers=handlers).finish(seconds=110)
+    return shared_stage.begin(tasks, handlers=handlers).finish(seconds=200)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -21,7 +21,7 @@ from ansible_collections.longhaul.jobs.plugins.plugin_utils import _program, _re
 PACKAGE = _program.PREFIX[:-1]
 NONCE = "0123456789abcdef" * 2
 # Besides the verb itself: what it loads by name, for the supervisor's process.
-BY_NAME = {"start": ["_supervisor", "_detach"], "status": [], "cancel": []}
+BY_NAME = {"start": ["_supervisor"], "status": [], "cancel": []}
 
 
 def _file(name: str) -> Path:
@@ -45,7 +45,7 @@ def _closure(roots: list[str]) -> set[str]:
         if name not in found:
             found.add(name)
             roots += _imports(name)
-    return found - {"_boot"}
+    return found - {"_boot", "_detach"}
 
 
 @pytest.mark.parametrize("verb", sorted(_program.SOURCES))
