@@ -1,7 +1,10 @@
 # Copyright (c) 2026, the longhaul.jobs authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes the milliseconds from each loop item to the next, by the task's name, to the file that LONGHAUL_ITEM_TIMES names."""
+"""Writes the milliseconds of each loop item, by the task's name, to the file that LONGHAUL_ITEM_TIMES names.
+
+They are counted from the item before, less the rest between the two (LONGHAUL_ITEM_REST, in seconds).
+"""
 
 from __future__ import annotations
 
@@ -33,12 +36,14 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self.times: dict[str, list[float]] = {}
         self.before: dict[str, float] = {}
+        self.rest = float(os.environ["LONGHAUL_ITEM_REST"])
 
     def v2_runner_item_on_ok(self, result: t.Any) -> None:
         now = time.perf_counter()
         task = result._task
         if task._uuid in self.before:
-            self.times.setdefault(task.name, []).append((now - self.before[task._uuid]) * 1000)
+            rest = self.rest if task.loop_control and task.loop_control.pause else 0.0
+            self.times.setdefault(task.name, []).append((now - self.before[task._uuid] - rest) * 1000)
         self.before[task._uuid] = now
 
     def v2_runner_item_on_failed(self, result: t.Any) -> None:
