@@ -28,22 +28,24 @@ def run(request):
     for job in request["jobs"]:
         if not _spool.valid_jid(job["jid"]):
             raise Refused("%r is not a job id; nothing was cancelled" % job["jid"])
-    jobs = [_cancel(dirs, job, here, request) for job in request["jobs"]]
+    jobs = [_cancel(job, here, request) for job in request["jobs"]]
     return {"schema": 1, "jobs": jobs, "warnings": reasons}
 
 
-def _cancel(dirs, job, here, request):
+def _cancel(job, here, request):
     jid, write = job["jid"], not request["check"]
     for _round in range(ROUNDS):
+        dirs = _spool.for_questions(request["async_dirs"])[0]
         spool = _spool.find(dirs, jid)
         if spool is None:
+            document = nowhere(dirs, jid, request["async_dirs"])
             if not job.get("unanswered"):
-                return nowhere(dirs, jid, request["async_dirs"])
+                return document
             if not write:
-                return dict(nowhere(dirs, jid, request["async_dirs"]), changed=True, failed=False)
-            document = _tombstone(_disk.for_start(request["async_dirs"]), jid, here, request["options"])
-            if document:
                 return dict(document, changed=True, failed=False)
+            tombstone = _tombstone(_disk.for_start(request["async_dirs"]), jid, here, request["options"])
+            if tombstone:
+                return dict(tombstone, changed=True, failed=False)
             continue  # the start was faster: cancel that
         document, facts, verdict = _answer.settle(spool, jid, here, write)
         if verdict.state not in ("running", "orphaned"):
