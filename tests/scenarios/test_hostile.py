@@ -342,7 +342,7 @@ def test_nothing_that_a_target_says_is_templated(hostile: Run, shared_stage: Sta
 def test_a_failure_stays_a_failure(hostile: Run) -> None:
     """S34: `results` and `skipped` turn failures into skips where an action hands them on."""
     assert hostile.last("Ask results")["kind"] == "failed"
-    if (int(__version__.split(".")[0]), int(__version__.split(".")[1])) >= (2, 21):  # before, any module's `results` do so in any task
+    if tuple(int(part) for part in __version__.split(".")[:2]) >= (2, 21):  # before, any module's `results` do so in any task
         assert hostile.last("Ask results flat")["kind"] == "failed"
         assert hostile.last("Start results")["kind"] == "failed"
 
