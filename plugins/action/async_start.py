@@ -16,7 +16,7 @@ from ansible_collections.longhaul.jobs.plugins.plugin_utils._start import Start
 # As the module documents them; a task is looked at by _payload, which knows what to say.
 OPTIONS: dict[str, dict[str, t.Any]] = {
     "task": {"type": "raw"},
-    "cmd": {"type": "str"},
+    "cmd": {"type": "raw"},
     "time_limit": {"type": "str"},
     "grace": {"type": "str", "default": "10s"},
     "poll": {"type": "str", "default": "0"},

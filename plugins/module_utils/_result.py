@@ -94,7 +94,12 @@ def module(path, rc=None):
         result["warnings"] = warnings
     if stderr:
         result["stderr"] = stderr
-    return ("failed" if result.get("failed") else "succeeded"), result
+    return ("failed" if _has_failed(result) else "succeeded"), result
+
+
+def _has_failed(result):
+    """By core's rule (core 2.21: executor/task_executor.py): what it says, else a return code that is not 0."""
+    return bool(result["failed"]) if "failed" in result else result.get("rc") not in (None, 0, "0")
 
 
 def _local_time(seconds):

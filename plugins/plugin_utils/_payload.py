@@ -55,9 +55,11 @@ class Payload:
     data: bytes = b""
 
 
-def make(action: ActionBase, task_vars: dict[str, t.Any], task: object, cmd: str | None) -> Payload:
+def make(action: ActionBase, task_vars: dict[str, t.Any], task: object, cmd: object) -> Payload:
     """The payload of a start. Raises AnsibleActionFail for all that cannot be detached, AnsibleConnectionFailure where the
     target has to be asked for its Python and is not reached."""
+    if cmd is not None and not isinstance(cmd, str):
+        raise AnsibleActionFail(f"cmd: got {_options.shown(cmd)}; it takes a shell line, as a string")
     name, arguments = (_SHELL, {"cmd": cmd}) if cmd is not None else _one_module(task)
     resolved = _core.resolve(action, name)
     if resolved.why_not:

@@ -17,6 +17,7 @@ from ansible_collections.longhaul.jobs.plugins.plugin_utils import _options
 _JID = re.compile(r"j[0-9]{1,12}\.[0-9]{1,20}", re.ASCII)
 _CHECK_MODE = "j000000000000."
 _TAKES = "it takes a job's id or name, a registered result, or a list of these"
+NEVER_STARTED = "the job was never started: "
 _LONGEST_PATH = 4096  # characters
 
 
@@ -71,6 +72,8 @@ def by_anything(option: str, value: object) -> list[Reference]:
 
 def _of_mapping(option: str, value: Mapping[str, t.Any]) -> list[Reference]:
     job = value.get("job")
+    if value.get("ansible_job_id", "") is None and isinstance(job, Mapping) and job.get("cause") == "never_started":
+        return [Reference(never_started=str(value.get("msg")).removeprefix(NEVER_STARTED))]  # as another verb has told of it
     if "ansible_job_id" in value:  # a job result; a module's own keys beside it may be called anything
         return [_of_job(option, job if isinstance(job, Mapping) else {}, value["ansible_job_id"])]
     if "jid" in value:

@@ -24,6 +24,10 @@ class Lost(Exception):
     """There is no whole reply; the text says in what way."""
 
 
+class TooLarge(Lost):
+    """The reply is whole, but larger than what is taken: asking the same again would not help."""
+
+
 def body_in(stdout: str, nonce: str) -> str:
     """The body of the frame with that nonce, found anywhere in what came back. Raises Lost."""
     found = re.search(rf"\nLONGHAUL-REPLY {re.escape(nonce)} ([0-9]{{1,10}})\n", "\n" + stdout)
@@ -42,7 +46,7 @@ def decode(body: str) -> dict[str, t.Any]:
         stream = zlib.decompressobj()
         data = stream.decompress(binascii.a2b_base64(body.encode("ascii")), MOST)
         if stream.unconsumed_tail:
-            raise Lost(f"the reply is larger than {MOST >> 20} MiB")
+            raise TooLarge(f"the reply is larger than {MOST >> 20} MiB")
         if not stream.eof:
             raise Lost("the reply was cut short")
         reply = _loads(data.decode("ascii"))

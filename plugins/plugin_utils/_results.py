@@ -13,7 +13,7 @@ import typing as t
 from collections.abc import Callable, Mapping
 
 from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _options
-from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import Reference
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import NEVER_STARTED, Reference
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
 
 Result = dict[str, t.Any]
@@ -110,11 +110,15 @@ def answered(remote: Remote, reference: Reference, entry: Mapping[str, t.Any]) -
     if "exception" not in document:
         shown.pop("exception", None)  # since core 2.19 put there for each failure; not the job's own
     shown["job"] = skeleton(remote.host, reference, reachable=True)
-    shown["job"].update({key: check(job[key]) for key, check in _FIELDS.items() if key in job})
+    told_fields = {key: check(job[key]) for key, check in _FIELDS.items() if key in job}
+    if told_fields.get("state") == "unknown":  # then the target knows less of it than the reference
+        told_fields = {key: value for key, value in told_fields.items() if value is not None and shown["job"].get(key) is None}
+    shown["job"].update(told_fields)
     if isinstance(job.get("result"), dict):
         secrets = {key: entry[key] for key in ("_ansible_new_secrets",) if key in entry}
-        own = _core.clean(remote.action, {**job["result"], **secrets}, remote.task_vars)[0]
-        shown["job"]["result"] = {key: value for key, value in own.items() if key in job["result"]}
+        # A level down, where core takes no key for one of its own.
+        own = _core.clean(remote.action, {"own": job["result"], **secrets}, remote.task_vars)[0].get("own")
+        shown["job"]["result"] = own if isinstance(own, dict) else {}
     if warnings:
         shown["warnings"] = warnings
     shown["ansible_job_id"] = reference.jid
@@ -128,6 +132,11 @@ def answered(remote: Remote, reference: Reference, entry: Mapping[str, t.Any]) -
     if reference.host not in (None, remote.host) and shown["job"]["state"] == "unknown":
         shown["msg"] = elsewhere(reference, remote.host)
         shown["job"]["host"] = reference.host
+    if job.get("no_log") and shown["failed"]:
+        # Since core 2.19 a failed task's message is shown whatever is censored; the job's own may hold what no_log was to hide.
+        shown["msg"] = (
+            f"job {reference.jid} {shown['job']['state'] or 'failed'}; its own message is censored, for it was started with no_log"
+        )
     return JobResult(shown, facts=facts, censored=bool(job.get("no_log")))
 
 
@@ -161,7 +170,7 @@ def of_check_mode(host: str, reference: Reference) -> JobResult:
 
 def never_started(host: str, reference: Reference) -> JobResult:
     """A job whose start failed before there was a job id."""
-    result = bare(host, reference, started=False, finished=True, msg=f"the job was never started: {reference.never_started}")
+    result = bare(host, reference, started=False, finished=True, msg=f"{NEVER_STARTED}{reference.never_started}")
     result.shown["failed"] = True
     result.shown["job"].update(state="unknown", cause="never_started")
     return result

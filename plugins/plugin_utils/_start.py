@@ -132,7 +132,7 @@ class Start:
     def _say_how_to_come_back(self) -> None:
         name = f" ({self.options['name']})" if self.options["name"] else ""
         display.display(
-            f"{self.remote.host}: job {self.reference.jid}{name} runs on by itself if this play is stopped;"
+            f"{self.remote.host}: job {self.reference.jid}{name} goes on by itself if this play is stopped;"
             f" to ask for it: longhaul.jobs.async_status with jid: {self.reference.jid}"
         )
 

@@ -208,6 +208,20 @@ def test_a_module_that_leaves_no_result_has_failed(engine: Engine, code: str, ex
     assert (ended["failed"], ended["job"]["state"], ended["msg"]) == (True, "failed", expected)
 
 
+@pytest.mark.parametrize(
+    ("result", "state"),
+    [
+        ({"rc": 7}, "failed"),
+        ({"rc": 7, "failed": False}, "succeeded"),
+        ({"rc": 0}, "succeeded"),
+        ({"rc": "0"}, "succeeded"),
+        ({}, "succeeded"),
+    ],
+)
+def test_a_return_code_is_a_failure_by_cores_rule(engine: Engine, result: dict[str, t.Any], state: str) -> None:
+    assert engine.start_module("", result, hold=10)["job"]["state"] == state
+
+
 def test_a_modules_own_keys_are_untouched(engine: Engine) -> None:
     """S35: what clashes with core's keys or ours stands in job.result."""
     result = {"state": "directory", "elapsed": 3, "start": 1, "job": "mine", "started": "s", "finished": "f", "results_file": "r"}

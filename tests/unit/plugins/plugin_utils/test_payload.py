@@ -183,3 +183,8 @@ def test_omit_and_defaults(built: list[t.Any], monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(_core, "defaults", lambda _action, fqcn, args: {"state": fqcn, **args})
     _payload.make(action(), {**TASK_VARS, "omit": "__omit__"}, {"file": {"path": "/x", "mode": "__omit__"}}, None)
     assert built == [("file", {"state": "ansible.builtin.file", "path": "/x"})]
+
+
+def test_cmd_is_no_list() -> None:
+    with pytest.raises(AnsibleActionFail, match="it takes a shell line, as a string"):
+        _payload.make(action(), TASK_VARS, None, ["ls", "-l"])

@@ -9,7 +9,14 @@ import typing as t
 
 import pytest
 from ansible.errors import AnsibleActionFail
-from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import Reference, by_anything, by_jid, is_jid, new_jid
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import (
+    NEVER_STARTED,
+    Reference,
+    by_anything,
+    by_jid,
+    is_jid,
+    new_jid,
+)
 
 JID = "j123456789012.3456"
 JOB = {"schema": 1, "jid": JID, "name": "n", "host": "h", "async_dir": "/a"}
@@ -90,3 +97,13 @@ def test_what_is_not_taken(value: t.Any) -> None:
 @pytest.mark.parametrize("path", ["relative", "/a\0b", "/" + "a" * 5000, 5, None])
 def test_a_senseless_async_dir_is_forgotten(path: t.Any) -> None:
     assert by_anything("jobs", {**JOB, "async_dir": path}) == [Reference(JID, "n", "h")]
+
+
+def test_a_start_that_never_was_stays_so_through_other_results() -> None:
+    told = {
+        "ansible_job_id": None,
+        "failed": True,
+        "msg": NEVER_STARTED + "bad name",
+        "job": {"cause": "never_started", "state": "unknown"},
+    }
+    assert by_anything("jobs", {"jobs": [told, JID]}) == [Reference(never_started="bad name"), Reference(jid=JID)]

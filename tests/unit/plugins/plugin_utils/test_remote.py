@@ -12,7 +12,7 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible_collections.longhaul.jobs.plugins.module_utils import _boot
-from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _program
+from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _program, _reply
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._core import LookMissed
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
 from ansible_collections.longhaul.jobs.tests.unit.plugins.plugin_utils.controller import JID, TASK_VARS, action, core, entry
@@ -49,6 +49,28 @@ class Target:
 
 def _remote(task_vars: dict[str, t.Any] | None = None, async_dir: str | None = None, **fields: t.Any) -> Remote:
     return Remote(action(**fields), {**TASK_VARS, **(task_vars or {})}, async_dir)
+
+
+def test_a_reply_that_is_too_large_is_asked_for_in_parts(core: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking the same again would never help, and the host is as well as can be."""
+    asked: list[list[str]] = []
+
+    class Wordy(Target):
+        def send(self, _action: t.Any, command: str, _data: bytes, deadline: float) -> dict[str, t.Any]:
+            jids = [job["jid"] for job in self.requests[-1]["jobs"]]
+            asked.append(jids)
+            self.reply = {"schema": 1, "jobs": [{**entry(), "stdout": jid + "x" * 1000} for jid in jids], "warnings": []}
+            return super().send(_action, command, _data, deadline)
+
+    Wordy(monkeypatch)
+    jobs = [{"jid": f"j1.{number}"} for number in range(5)]
+    monkeypatch.setattr(_reply, "MOST", 4000)
+    found = _remote().ask("status", jobs, {"mode": "status"})
+    assert [one["stdout"].rstrip("x") for one in found] == [job["jid"] for job in jobs]
+    assert [len(part) for part in asked] == [5, 2, 3]
+    monkeypatch.setattr(_reply, "MOST", 500)
+    with pytest.raises(AnsibleActionFail, match="the reply is larger"):
+        _remote().ask("status", jobs[:1], {"mode": "status"})
 
 
 def test_the_request(core: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,20 @@ def test_no_log_sticks() -> None:
     assert _results.listed([plain, secret])["_ansible_no_log"] is True
 
 
+def test_a_censored_failure_keeps_its_message_to_itself() -> None:
+    """Since core 2.19 a failed task's message is shown whatever `_ansible_no_log` says."""
+    shown = _shown(entry(state="failed", failed=True, msg="boom SECRET", job={"no_log": True}))
+    assert shown["failed"] is True
+    assert "SECRET" not in str(shown["msg"])
+    assert JID in shown["msg"]
+
+
+def test_what_a_reference_knows_of_an_unknown_job_stays() -> None:
+    reference = Reference(JID, "n", "other", "/srv/x")
+    shown = _shown(entry(state="unknown", job={"name": None, "async_dir": "/root/.ansible_async", "user": "root"}), reference)
+    assert (shown["job"]["name"], shown["job"]["async_dir"], shown["job"]["state"]) == ("n", "/srv/x", "unknown")
+
+
 def test_facts_go_on_from_one_job_and_never_from_a_list() -> None:
     remote: t.Any = Far()
     result = _results.answered(remote, REFERENCE, entry(state="succeeded", ansible_facts={"a": 1}))
