@@ -69,7 +69,7 @@ def test_a_reply_that_is_too_large_is_asked_for_in_parts(core: t.Any, monkeypatc
     assert [one["stdout"].rstrip("x") for one in found] == [job["jid"] for job in jobs]
     assert [len(part) for part in asked] == [5, 2, 3]
     monkeypatch.setattr(_reply, "MOST", 500)
-    with pytest.raises(AnsibleActionFail, match="the reply is larger"):
+    with pytest.raises(LookMissed, match="the reply is larger"):
         _remote().ask("status", jobs[:1], {"mode": "status"})
 
 
