@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import typing as t
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.longhaul.jobs.plugins.module_utils import _kill
-from ansible_collections.longhaul.jobs.tests.unit.plugins.module_utils.engine import Engine, command, wait_for
+from ansible_collections.longhaul.jobs.tests.unit.plugins.module_utils.engine import Engine, command, end_all, wait_for
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: processes of other users")
 
@@ -159,37 +158,21 @@ def test_a_child_of_another_user_is_ended_by_root(engine: Engine) -> None:
 
 
 @needs_root
-def test_a_process_that_changed_its_user_for_good_is_named(engine: Engine) -> None:
+def test_a_process_that_changed_its_user_for_good_is_named(sudoer: Engine) -> None:
     """S5: as a user, the job's child is root's: it is seen by descent and by the mark, and named."""
-    if not shutil.which("sudo") or not Path("/usr/bin/python3").exists():
-        pytest.skip("needs sudo and an interpreter that every user may run")
-    rules = Path(f"/etc/sudoers.d/longhaul-test-{os.getpid()}")
-    rules.write_text("nobody ALL=(ALL) NOPASSWD: ALL\n")
-    rules.chmod(0o440)
-    engine.spool.parent.chmod(0o755)
-    engine.spool.mkdir(mode=0o700)
-    os.chown(engine.spool, 65534, 65534)
-    engine.prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    engine.python = "/usr/bin/python3"
+    deaf = f'trap "" TERM; : {os.getpid()}; while :; do sleep 1; done'
     try:
-        deaf = f'trap "" TERM; : {os.getpid()}; while :; do sleep 1; done'
-        job = engine.start(f"sudo -n sh -c '{deaf}' & sleep 60 & wait")
+        job = sudoer.start(f"sudo -n sh -c '{deaf}' & sleep 60 & wait")
         wait_for(
             lambda: subprocess.run(["pgrep", "-f", f"^sh -c .*: {os.getpid()};"], stdout=subprocess.DEVNULL, check=False).returncode == 0
         )
-        done = engine.cancel(job, grace=0.2)
+        done = sudoer.cancel(job, grace=0.2)
         survivors = done["job"]["survivors"]
         assert {survivor["user"] for survivor in survivors} == {"root"}
         assert any(deaf in survivor["command"] for survivor in survivors)
         assert (done["failed"], done["job"]["verified"]) == (True, False)
     finally:
-        rules.unlink()
-        for entry in Path("/proc").iterdir():  # by id: sudo has taken the mark off them
-            try:
-                if entry.name.isdigit() and deaf.encode() in (entry / "cmdline").read_bytes():
-                    os.kill(int(entry.name), 9)
-            except OSError:
-                continue
+        end_all(deaf)
 
 
 def test_no_process_of_somebody_else_is_touched(engine: Engine) -> None:
