@@ -13,7 +13,7 @@ GATES := $(PYTHON) -B tools/gates.py
 
 export TARGETS
 .DEFAULT_GOAL := help
-.PHONY: bench help demo test test-all-cores lint list clean
+.PHONY: bench bed-up bed-down help demo test test-all-cores lint list clean
 
 help:
 	@echo 'make demo            see it work, on this machine'
@@ -21,6 +21,8 @@ help:
 	@echo 'make test-all-cores  the same with all seven cores, and ansible-test sanity of each'
 	@echo 'make lint            only what looks at the files'
 	@echo 'make bench           figures, measured beside those of core, each with its bound (some minutes)'
+	@echo 'make bed-up          hosts to try things on (HOSTS=4); needs root; prints the folder with their inventory.ini'
+	@echo 'make bed-down        remove all that bed-up has made'
 	@echo 'make list            the parts of these; make PART runs one (make integration TARGETS="become loops": only those)'
 	@echo 'make clean           remove what was set up'
 
@@ -43,6 +45,18 @@ python:
 
 bench: | python
 	@$(PYTHON) -B tools/bench.py
+
+# Hosts of Linux namespaces, see tools/test_bed; .build/beds has the folders of those that are up.
+HOSTS ?= 4
+BED := $(PYTHON) -B tools/test_bed
+
+bed-up: | python
+	@mkdir -p .build
+	@$(BED) up $(HOSTS) >.build/bed && tee -a .build/beds <.build/bed
+
+bed-down: | python
+	@test ! -e .build/beds || while read -r bed; do $(BED) down --bed "$$bed" || exit; done <.build/beds
+	@rm -f .build/bed .build/beds
 
 clean:
 	rm -rf .build

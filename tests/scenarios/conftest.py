@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 if t.TYPE_CHECKING:
+    from ansible_collections.longhaul.jobs.tests.scenarios.bed import Bed
     from ansible_collections.longhaul.jobs.tests.scenarios.support import Server, Stage, User
 
 
@@ -86,6 +87,21 @@ def _server(extra: str = "") -> Server:
     if sshd.binary() is None:
         pytest.skip("there is no sshd here")
     return Server(tempfile.mkdtemp(prefix="lhs-sshd-", dir="/var/tmp"), extra)
+
+
+@pytest.fixture(scope="module")
+def bed(request: pytest.FixtureRequest) -> t.Iterator[Bed]:
+    """A test bed for all the tests of a file: of two hosts, or as many as its BED_HOSTS says."""
+    from ansible_collections.longhaul.jobs.tests.scenarios.bed import Bed, CannotHoldABed
+
+    try:
+        one = Bed(getattr(request.module, "BED_HOSTS", 2)).__enter__()
+    except CannotHoldABed as cannot:
+        pytest.skip(str(cannot))
+    try:
+        yield one
+    finally:
+        one.__exit__()
 
 
 @pytest.fixture

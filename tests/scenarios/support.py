@@ -19,6 +19,7 @@ import time
 import typing as t
 from pathlib import Path
 
+from ansible_collections.longhaul.jobs.tests.scenarios.bed import Bed
 from ansible_collections.longhaul.jobs.tests.unit.plugins.module_utils.engine import Engine, alive, wait_for
 from ansible_collections.longhaul.jobs.tools import sshd
 
@@ -147,6 +148,10 @@ class Stage:
             **variables,
         }
 
+    def add_bed_host(self, bed: Bed, host: str, user: str = "root", name: str = "", **variables: t.Any) -> None:
+        """A host of a test bed, with its users' own async dirs, and master connections that end with the stage; ``name``: for the play."""
+        self.hosts[name or host] = {**bed.variables(host, user), "ansible_control_path_dir": str(self.folder / "cp"), **variables}
+
     def _common(self) -> Json:
         return {"ansible_python_interpreter": PYTHON, "ansible_async_dir": str(self.spool), "ansible_remote_tmp": str(self.folder / "tmp")}
 
@@ -165,9 +170,13 @@ class Stage:
         hosts: str = "all",
         handlers: str = "[]",
         programs: Path = BIN,
+        folder: Path | None = None,
         **environment: str,
     ) -> Run:
-        """Begin to run these tasks, written as in a playbook, or a whole playbook where the text begins with a play."""
+        """Begin to run these tasks, written as in a playbook, or a whole playbook where the text begins with a play.
+
+        The playbook is put into ``folder``, if that is another than the stage's.
+        """
         number = len(self._runs) + 1
         text = textwrap.dedent(tasks).strip()
         if "\n  hosts:" not in text:
@@ -177,9 +186,9 @@ class Stage:
                 for key, part in (("handlers", handlers), ("tasks", text))
             ]
             text = head + "".join(parts)
-        playbook = self.folder / f"play-{number}.yml"
+        playbook = (folder or self.folder) / f"play-{number}.yml"
         playbook.write_text(text)
-        inventory = self.folder / "inventory.json"
+        inventory = self.folder / f"inventory-{number}.json"
         inventory.write_text(json.dumps({"all": {"hosts": self.hosts}}))
         words = [str(programs / "ansible-playbook"), "-i", str(inventory), str(playbook), *arguments]
         run = Run(words, {**self._environment(programs, number), **environment}, self.folder)
