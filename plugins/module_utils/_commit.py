@@ -43,15 +43,34 @@ def _fill(fd, document):
     os.fsync(fd)
 
 
+def adopt(path, length):
+    """Make the end that stands whole in end.new, and ends after so many bytes, the job's. Raises OSError."""
+    with open(path + "/end.new", "r+b") as stream:
+        stream.truncate(length)
+        os.fsync(stream.fileno())
+    publish(path)
+
+
 def publish(path):
-    """The one rename: end.new, whole and flushed, becomes the job file. Raises OSError."""
+    """The one rename: end.new, whole and flushed, becomes the job file; then what the payload needed goes. Raises OSError."""
     os.rename(path + "/end.new", path[: -len(".d")])
-    _disk.fsync_path(os.path.dirname(path))
+    try:
+        _disk.fsync_path(os.path.dirname(path))
+    finally:
+        _discard(path)
+
+
+def _discard(path):
     for name in ("result.raw", "module", "args"):
         try:
             os.unlink(path + "/" + name)
         except OSError:
             pass
+    try:  # with core's keyword: the folder of the module's file; that of a login user may not be ours to remove
+        _disk.remove(os.readlink(path + "/temporary"))
+        os.unlink(path + "/temporary")
+    except OSError:
+        pass
 
 
 def short(document, command):

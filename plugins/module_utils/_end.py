@@ -66,10 +66,7 @@ def write_end(facts, verdict, document):
     """Write an end under the verdict's lock; what is written, or would have been."""
     try:
         if verdict.act == "adopt":
-            with open(facts.path + "/end.new", "r+b") as stream:
-                stream.truncate(facts.end[1])
-                os.fsync(stream.fileno())
-            _commit.publish(facts.path)
+            _commit.adopt(facts.path, facts.end[1])
         else:
             document = _commit.commit(facts.path, document, facts.command)
     except OSError:
@@ -93,11 +90,21 @@ def cancelled(facts, verdict, **known):
     return write_end(facts, verdict, document(facts, verdict, known))
 
 
-def end_tree(facts, number, grace):
-    """End all processes of a job without a supervisor: (survivors, verified)."""
+def seen(facts):
+    """Every (pid, start time) of a job, to be found by its supervisor too while that lives."""
     from ansible_collections.longhaul.jobs.plugins.module_utils import _kill
 
     tree = _kill.Tree(facts.jid, facts.record["mark"], facts.started, facts.record["supervisor"])
+    tree.find()
+    return tree.seen
+
+
+def end_tree(facts, number, grace, seen=()):
+    """End all processes of a job without a supervisor, and what was ``seen`` of it before: (survivors, verified)."""
+    from ansible_collections.longhaul.jobs.plugins.module_utils import _kill
+
+    tree = _kill.Tree(facts.jid, facts.record["mark"], facts.started, facts.record["supervisor"])
+    tree.remember(seen)
     survivors, verified = tree.end(number, grace, lambda: None)
     return survivors, verified and (facts.started or {}).get("marked", True)
 
@@ -184,10 +191,28 @@ def remove(facts):
         if os.path.exists(facts.path + "/job.json"):
             os.rename(facts.path + "/job.json", facts.path + "/removed")  # needs no space; from here the job is gone
         _disk.remove(facts.results_file)
-        for name in os.listdir(facts.path):
-            if name != "removed":
-                _disk.remove(facts.path + "/" + name)
-        _disk.fsync_path(facts.path)
+        _clear(facts.path)
         return True
     finally:
         os.close(lock)
+
+
+def go_on_removing(facts):
+    """Take away what is left of a job whose removal was cut short; another who is at it is let alone. Raises OSError."""
+    try:
+        lock = verdict_lock(facts.path)
+    except BlockingIOError:
+        return
+    try:
+        _clear(facts.path)
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _clear(path):
+    """All but the mark of the removal, the lock of those who remove last."""
+    for name in sorted(os.listdir(path), key="verdict.lock".__eq__):
+        if name != "removed":
+            _disk.remove(path + "/" + name)
+    _disk.fsync_path(path)

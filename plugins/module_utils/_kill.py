@@ -61,7 +61,7 @@ class Tree:
         self.seen = set()  # every (pid, start time) that was ever ours: links between processes end with the first TERM
         self.seen_pids = set()
         if payload:
-            self._remember([(payload["pid"], payload["start"])])
+            self.remember([(payload["pid"], payload["start"])])
         self.leader = self.blind = False
         self.refused = {}
         self.spared = self._ancestors()
@@ -78,7 +78,8 @@ class Tree:
             spared.add(self.supervisor["pid"])
         return spared
 
-    def _remember(self, pairs):
+    def remember(self, pairs):
+        """These (pid, start time) are of the job, whatever becomes of the links between its processes."""
         for pid, start in pairs:
             self.seen.add((pid, start))
             self.seen_pids.add(pid)
@@ -142,7 +143,7 @@ class Tree:
                 at = table[at][1]
             if kin.get(at):
                 ours[pid] = table[pid][3]
-        self._remember(ours.items())
+        self.remember(ours.items())
         return ours
 
     def send(self, processes, number):
@@ -221,7 +222,7 @@ class Tree:
                 if not found or found[0] in "ZX" or pid in self.spared or found[3] < self.since:
                     continue
                 if self._newborn(pid, found):
-                    self._remember([(pid, found[3])])
+                    self.remember([(pid, found[3])])
                     self.send({pid: found[3]}, signal.SIGKILL)
                     caught = caught or pid not in self.refused
             low = high

@@ -19,6 +19,7 @@ F_SETPIPE_SZ = 1031
 CANCEL_BYTES = 4 << 10
 STARTED_BYTES = 512
 RUNNING_BYTES = 8 << 10
+DEAD = "the supervisor's process died at its start; nothing was started"
 MEET_SECONDS = 20.0  # for a repeat: how long the first attempt's handshake may take before it is judged as it stands
 # What runs in the supervisor; _boot is there already. A test compares it with the imports.
 SUPERVISOR = ("_commit", "_disk", "_ended", "_kill", "_output", "_process", "_record", "_result", "_spool", "_supervisor")
@@ -51,7 +52,7 @@ class Launch:
             return False
         pid = int(self.supervisor.receive() or 0)
         if not pid:
-            raise Refused("the supervisor's process died at its start; nothing was started")
+            raise Refused(DEAD)
         record = self.record(pid)
         umask = os.umask(0o077)
         try:
@@ -60,13 +61,15 @@ class Launch:
             self.lay_down(record)
             self.supervisor.send(b"lock\n")
             if self.supervisor.receive() != "locked":
-                raise Refused("the supervisor's process died at its start; nothing was started")
+                raise Refused(DEAD)
             for path in ("/job.json", "/end.new", ""):
                 _disk.fsync_path(self.new + path)
             taken = self.take()
-        except Exception:
+        except Exception as exc:
             self.supervisor.let_go()
             _disk.remove(self.new)
+            if isinstance(exc, BrokenPipeError):
+                raise Refused(DEAD) from exc
             raise
         finally:
             os.umask(umask)
@@ -142,8 +145,9 @@ class Launch:
         if self.command:
             words = ["/bin/sh", "-c", ":"] if self.prepared["skip"] is not None else self.prepared["argv"]
         else:
-            # An interpreter's words as the shell would take them that core puts them before, unquoted.
-            words = [os.path.expandvars(os.path.expanduser(word)) for word in payload["words"]]
+            words = payload["words"]
+            if payload["style"] != "given":  # an interpreter's words as the shell would take them that core puts them before, unquoted
+                words = [os.path.expandvars(os.path.expanduser(word)) for word in words]
             if payload["style"] == "file":
                 words += [self.path + "/" + name for name in self._files()]
         if not words or not words[0]:
@@ -227,6 +231,8 @@ class Launch:
             contents = {"module": self.payload, "args": (payload["args"] or "").encode("utf-8", "surrogateescape")}
             for name in self._files():
                 _disk.create(self.new + "/" + name, contents[name], mode=0o700 if name == "module" else 0o600)
+        if payload.get("temporary"):  # what core has laid down for the module: goes with the job's end
+            os.symlink(payload["temporary"], self.new + "/temporary")
 
 
 def _bytes(text, what):
@@ -286,7 +292,7 @@ def sweep(spool, now):
                     _discard(spool, path)
             elif name.endswith(".d") and _spool.valid_jid(name[:-2]) and name[:-2] not in names:
                 # now - mtime of the directory: nothing is written into it any more.
-                if os.listdir(path) == ["removed"] and now - os.stat(path).st_mtime > 86400:
+                if "removed" in os.listdir(path) and now - os.stat(path).st_mtime > 86400:
                     _discard(spool, path)
         except OSError:
             pass

@@ -144,3 +144,10 @@ def document(result, job, started, finished):
     """A job file: a module's own ``result`` with core's keys, and ours under ``job``."""
     result.update(ansible_job_id=job["jid"], started=started, finished=finished, results_file=job["results_file"], job=job)
     return result
+
+
+def public(document):
+    """The job result without what only the controller's side of ours takes out of `job` itself."""
+    for private in ("no_log", "core"):
+        document["job"].pop(private, None)
+    return document

@@ -289,6 +289,9 @@ class _Supervisor:
         if self.status is None:
             return
         try:
+            end = _record.complete_end(_spool.read_file(self.path + "/end.new"))
+            if end:  # it was made, and only its rename has failed
+                return _commit.adopt(self.path, end[1])
             result = {"changed": True, "msg": "the job's result could not be made: %s" % type(fault).__name__}
             self._commit("failed", "exited" if self._rc() >= 0 else "signaled", dict(result, rc=self._rc()), {})
         except Exception:

@@ -184,7 +184,7 @@ jobs:
 import json
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.longhaul.jobs.plugins.module_utils import _boot
+from ansible_collections.longhaul.jobs.plugins.module_utils import _boot, _record
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs import status
 
 
@@ -206,7 +206,10 @@ def main():
         module.exit_json(reply=_boot.encode(_boot.answer(status.run, json.loads(envelope["request"]))))
     if not module.params["jid"]:
         module.fail_json(msg="async_status with jobs works through its action plugin only: use its full name, longhaul.jobs.async_status")
-    module.exit_json(**_one(module))
+    _boot.write_all(
+        1, ("\n%s\n" % _boot.dumps(_one(module))).encode("ascii")
+    )  # the job's own result, which its module has made fit to print
+    raise SystemExit(0)
 
 
 def _one(module):
@@ -223,7 +226,8 @@ def _one(module):
     )
     if "error" in reply:
         return {"failed": True, "finished": True, "started": False, "ansible_job_id": module.params["jid"], "msg": reply["error"]}
-    return reply["jobs"][0]
+    job = _record.public(reply["jobs"][0])
+    return {key: job[key] for key in ("ansible_job_id", "erased", "job")} if "erased" in job else job  # of a removal, what core's says
 
 
 if __name__ == "__main__":

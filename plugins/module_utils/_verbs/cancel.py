@@ -54,7 +54,10 @@ def _cancel(job, here, request):
             return dict(document, changed=False, failed=True, msg="the job %s was not started by longhaul.jobs" % jid)
         if not write:
             return dict(document, changed=True)
-        ended = _end_it(facts, request["options"])
+        try:
+            ended = _end_it(facts, request["options"])
+        except OSError as exc:
+            return dict(document, changed=False, failed=True, msg="the job %s could not be asked to end: %s" % (jid, exc.strerror))
         if ended:
             return ended
     return dict(document, changed=False, failed=True, msg="the job %s changes faster than it can be cancelled" % jid)
@@ -78,13 +81,15 @@ def _end_it(facts, options):
     wanted, ours = _ask(facts, options)
     if wanted is None:
         return None
-    lock = facts.path + "/lock"
+    lock, seen = facts.path + "/lock", ()
     if _send(supervisor, signal.SIGTERM):
         sleep_on(lock, wanted["grace"] + SUPERVISOR_SECONDS)
+        if _spool.probe(lock) == _spool.HELD:
+            # What has lost the job's mark (su, sudo) is known by its parent, the supervisor, for the last time.
+            seen = _end.seen(facts)
         if _spool.probe(lock) == _spool.HELD and _send(supervisor, signal.SIGKILL):
-            # A child just forked may hold the lock for a moment longer; a subreaper of thousands is long in dying without it.
-            sleep_on(lock, SUPERVISOR_SECONDS)
-            _until_gone(supervisor, DYING_SECONDS)
+            sleep_on(lock, SUPERVISOR_SECONDS)  # a child just forked may hold it for a moment longer
+        _until_gone(supervisor, DYING_SECONDS)  # a subreaper of thousands is long in dying without the lock
     held = _end.verdict_lock(facts.path, LOCK_SECONDS)
     if held is None:
         return None
@@ -98,7 +103,7 @@ def _end_it(facts, options):
             return dict(document, changed=ended and ours, failed=bool(ended and document["job"]["survivors"]))
         if not facts.record or facts.supervisor_alive:
             return None
-        survivors, verified = _end.end_tree(facts, wanted["signal"], wanted["grace"])
+        survivors, verified = _end.end_tree(facts, wanted["signal"], wanted["grace"], seen)
         facts, verdict = _facts.look(facts.spool, facts.jid, facts.here)
         document = _end.cancelled(facts, verdict, survivors=survivors, verified=verified, reason=wanted["reason"])
         return dict(document, changed=True, failed=bool(survivors))
@@ -150,21 +155,28 @@ def _tombstone(spool, jid, here, options):
     document = _ended.ended(record, None, "cancelled", "never_started", {"changed": False}, reason=options["reason"])
     new = "%s/.new-%s-%s" % (spool, jid, os.urandom(4).hex())
     path = "%s/%s.d" % (spool, jid)
-    os.mkdir(new, 0o700)
-    for name, data in (
-        ("lock", b""),
-        ("verdict.lock", b""),
-        ("job.json", dumps(record).encode("ascii")),
-        ("cancel", dumps(options).encode("ascii")),
-        ("end.new", dumps(document).encode("ascii")),
-    ):
-        _disk.create(new + "/" + name, data, sync=True)
-    _disk.fsync_path(new)
+    try:
+        os.mkdir(new, 0o700)
+        for name, data in (
+            ("lock", b""),
+            ("verdict.lock", b""),
+            ("job.json", dumps(record).encode("ascii")),
+            ("cancel", dumps(options).encode("ascii")),
+            ("end.new", dumps(document).encode("ascii")),
+        ):
+            _disk.create(new + "/" + name, data, sync=True)
+        _disk.fsync_path(new)
+    except OSError:
+        _disk.remove(new)
+        raise
     try:
         os.rename(new, path)
     except OSError:
         _disk.remove(new)
         return None
-    _commit.publish(path)
-    _disk.fsync_path(path)
+    try:  # the start cannot come any more: what fails from here on does not undo that
+        _commit.publish(path)
+        _disk.fsync_path(path)
+    except OSError:
+        pass
     return document

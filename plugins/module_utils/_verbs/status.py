@@ -50,12 +50,14 @@ def nowhere(dirs, jid, asked):
 
 
 def _cleanup(dirs, jid, here, write, asked):
-    from ansible_collections.longhaul.jobs.plugins.module_utils._end import remove
+    from ansible_collections.longhaul.jobs.plugins.module_utils._end import go_on_removing, remove
 
     spool = _spool.find(dirs, jid)
     if not spool:
         return nowhere(dirs, jid, asked)
     document, facts, verdict = _answer.settle(spool, jid, here, write)
+    if verdict.state == "unknown" and facts.removed and write:
+        go_on_removing(facts)
     if verdict.state in ("unknown", "foreign"):
         return document
     if verdict.state in ("running", "orphaned") and (facts.directory or verdict.verified):
