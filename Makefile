@@ -21,6 +21,7 @@ help:
 	@echo 'make test-all-cores  the same with all seven cores, and ansible-test sanity of each'
 	@echo 'make lint            only what looks at the files'
 	@echo 'make bench           figures, measured beside those of core, each with its bound (some minutes)'
+	@echo 'make keyword-matrix  unmodified playbooks on the engines of core and ours, with the cores 2.16, 2.18, 2.21 and 2.22'
 	@echo 'make bed-up          hosts to try things on (HOSTS=4); needs root; prints the folder with their inventory.ini'
 	@echo 'make bed-down        remove all that bed-up has made'
 	@echo 'make list            the parts of these; make PART runs one (make integration TARGETS="become loops": only those)'
@@ -35,8 +36,8 @@ unit-%: | python
 sanity-%: | python
 	@$(GATES) $@
 
-.PHONY: scenarios integration install molecule sanity ansible-lint mypy ruff changelog docs
-scenarios integration install molecule sanity ansible-lint mypy ruff changelog docs: | python
+.PHONY: scenarios keyword keyword-matrix integration install molecule sanity ansible-lint mypy ruff changelog docs
+scenarios keyword keyword-matrix integration install molecule sanity ansible-lint mypy ruff changelog docs: | python
 	@$(GATES) $@
 
 .PHONY: python

@@ -67,10 +67,12 @@ class Part:
         return said
 
     def closing(self) -> list[str]:
-        """The closing lines of the test runners in the log, and what they said they skipped."""
+        """The closing lines of the test runners in the log, their tables (lines that begin with a bar), and what they said they skipped."""
         said = self.log.read_text(errors="replace")
         lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in said.splitlines()]
-        return [line for line in lines if CLOSING.fullmatch(line)] + sorted({line for line in lines if line.startswith("SKIPPED [")})
+        return [line for line in lines if CLOSING.fullmatch(line) or line.startswith("| ")] + sorted(
+            {line for line in lines if line.startswith("SKIPPED [")}
+        )
 
 
 class Gates:
@@ -83,7 +85,9 @@ class Gates:
         works |= {
             "unit-pytest-ansible": self._pytest_ansible,
             "unit-ansible-test": self._ansible_test_units,
-            "scenarios": self._scenarios,
+            "scenarios": self._playing(TESTED, "tests/scenarios", "--ignore=tests/scenarios/keyword"),
+            "keyword": self._playing(("2.16",), "tests/scenarios/keyword"),
+            "keyword-matrix": self._playing(("2.16", "2.18", "2.22"), "tests/scenarios/keyword"),
             "integration": self._integration,
             "install": self._install,
             "molecule": self._molecule,
@@ -110,7 +114,8 @@ class Gates:
                 self.core_only.add(core)
             pythons_seen.append(python)
         units = [f"unit-{core}" for core in cores]
-        return ["scenarios", *units, "unit-pytest-ansible", "unit-ansible-test", "integration", "molecule", "install", *self.lint()]
+        units += ["unit-pytest-ansible", "unit-ansible-test"]
+        return ["scenarios", "keyword", *units, "integration", "molecule", "install", *self.lint()]
 
     # -- the parts
 
@@ -123,19 +128,24 @@ class Gates:
 
         return work
 
-    def _scenarios(self, part: Part) -> None:
-        venv = self.environments.newest()[1]
-        cores = {}
-        for other in TESTED:
-            try:
-                cores[other] = self.environments.core(other) / "bin"
-            except Missing as missing:
-                part.skips.append(f"with another core: {missing}")
-        packages()
-        here = tree(part.name)
-        env = environment(venv, here.parents[2])
-        env["LONGHAUL_CORES"] = ":".join(f"{core}={path}" for core, path in cores.items())
-        part.run(["python", "-m", "pytest", "-p", "no:cacheprovider", "tests/scenarios"], here, env)
+    def _playing(self, cores: tuple[str, ...], *arguments: str) -> Callable[[Part], None]:
+        """Tests that run playbooks with the newest core, and some with others."""
+
+        def work(part: Part) -> None:
+            venv = self.environments.newest()[1]
+            others = {}
+            for other in cores:
+                try:
+                    others[other] = self.environments.core(other) / "bin"
+                except Missing as missing:
+                    part.skips.append(f"with another core: {missing}")
+            packages()
+            here = tree(part.name)
+            env = environment(venv, here.parents[2])
+            env["LONGHAUL_CORES"] = ":".join(f"{core}={path}" for core, path in others.items())
+            part.run(["python", "-m", "pytest", "-p", "no:cacheprovider", *arguments], here, env)
+
+        return work
 
     def _pytest_ansible(self, part: Part) -> None:
         venv = self.environments.tools("pytest-ansible")
