@@ -12,9 +12,8 @@ from ansible_collections.longhaul.jobs.plugins.module_utils import _disk, _recor
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused
 
 USAGE = "async_wrapper takes the place of core's for the async keyword and is not for playbooks; nothing was started"
-NO_LOG = (
-    b'"_ansible_no_log": true'  # as AnsiballZ holds a module's arguments and as args files do; text in an argument has its quotes escaped
-)
+# As AnsiballZ and args files hold a module's arguments (text in one has its quotes escaped), and as those of the oldest style do.
+NO_LOG = (b'"_ansible_no_log": true', b"_ansible_no_log=True ")
 GRACE, RETAIN = 10.0, 604800.0  # seconds: the defaults of async_start
 FILE_MAX = 64 << 20
 
@@ -32,6 +31,7 @@ def request(words, environment):
     if not os.path.isabs(module) or not argv:
         raise Refused(USAGE)
     folder = os.path.dirname(module)
+    arguments = [argv[-1]] if argv[-1] != module and os.path.dirname(argv[-1]) == folder else []
     temporary = folder if os.path.basename(folder).startswith("ansible-tmp-") and not keep else None
     name = os.path.basename(module)
     name = name[len("AnsiballZ_") :] if name.startswith("AnsiballZ_") else name
@@ -45,7 +45,7 @@ def request(words, environment):
             "name": None,
             "labels": {},
             "module": name[: -len(".py")] if name.endswith(".py") else name,
-            "no_log": any(NO_LOG in _content(path) for path in [module] + argv[-1:]),
+            "no_log": any(mark in _content(path) for path in [module] + arguments for mark in NO_LOG),
             "time_limit": float(limit),
             "grace": GRACE,
             "retain": RETAIN,
@@ -85,4 +85,4 @@ def answer(reply, request):
             _disk.remove(temporary)  # nobody else does: core's action has left it to us
         except OSError:
             pass
-    return {"failed": True, "msg": reply["error"]}
+    return {"failed": True, "msg": reply["error"], "ansible_job_id": jid}

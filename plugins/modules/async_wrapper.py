@@ -57,9 +57,11 @@ def main():
     os.umask(0o022)  # as core's wrapper has it, whatever the login's
     try:
         request = _keyword.request(sys.argv[1:], os.environ)
-        told = _keyword.answer(_boot.answer(start.run, request), request)
     except _boot.Refused as exc:
-        told = {"failed": True, "msg": str(exc)}
+        from ansible.module_utils.basic import AnsibleModule  # a start does without what it would cost
+
+        AnsibleModule(argument_spec={}, supports_check_mode=True).fail_json(msg=str(exc))
+    told = _keyword.answer(_boot.answer(start.run, request), request)
     _boot.write_all(1, ("\n%s\n" % _boot.dumps(told)).encode("ascii"))
     raise SystemExit(1 if told.get("failed") else 0)
 

@@ -32,6 +32,8 @@ class Pair:
         self.runs: dict[str, dict[str, Run]] = {}
         folder = stage.folder / "playbooks"
         shutil.copytree(HERE / "playbooks", folder)
+        for module in (folder / "library").glob("*.py"):  # where it lies, a linter wants no such line
+            module.write_text("#!/usr/bin/python\n" + module.read_text())
         script = (folder / "library" / "style_json").read_bytes().replace(b"WANT_JSON", b"an executable")
         (folder / "library" / "style_binary").write_bytes(script + b"exit 0\n\0\n")
         if CORES[core] == BIN:
