@@ -16,6 +16,6 @@ def pytest_terminal_summary(terminalreporter: t.Any) -> None:
         return
     cores = sorted({core for row in TABLE.values() for core in row})
     terminalreporter.write_line("")
-    terminalreporter.write_line(f"| {'unmodified playbooks, core beside ours':40}" + "".join(f"{core:>22}" for core in cores))
+    terminalreporter.write_line(f"| {'unmodified playbooks (tasks, keys compared)':46}" + "".join(f"{core:>20}" for core in cores))
     for name, row in TABLE.items():
-        terminalreporter.write_line(f"| {name:40}" + "".join(f"{row.get(core, '-'):>22}" for core in cores))
+        terminalreporter.write_line(f"| {name:46}" + "".join(f"{row.get(core, '-'):>20}" for core in cores))

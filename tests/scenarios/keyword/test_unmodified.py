@@ -77,7 +77,7 @@ def test_the_outcome_is_the_same(name: str, pair: tuple[str, Pair]) -> None:
     for (task, host, _kind, result), (_task, _host, _same, other) in zip(*ended, strict=True):
         compared.values(result, other, task, f"{task} ({host}): ")
     assert not compared.differences, "\n".join(compared.differences)
-    TABLE[name][core] = f"same ({len(ended[0])} tasks, {compared.count} keys)"
+    TABLE[name][core] = f"same ({len(ended[0])}, {compared.count})"
 
 
 def _ended(run: Run) -> list[tuple[str, str, str, t.Any]]:
