@@ -17,6 +17,7 @@ from ansible_collections.longhaul.jobs.plugins.module_utils._boot import dumps, 
 
 WAKE_SECONDS = 60.0  # with a limit: how late a suspended machine may notice it after it wakes
 PR_SET_CHILD_SUBREAPER = 36
+BEGAN = b"!"
 ALIASES = ("SIGCLD", "SIGIOT", "SIGPOLL")
 SIGNALS = {getattr(signal, name): name[3:] for name in dir(signal) if name.startswith("SIG") and name[3] != "_" and name not in ALIASES}
 
@@ -146,9 +147,13 @@ class _Supervisor:
                 break
             why += more
         os.close(failure)
+        began, why = why[:1] == BEGAN, why.lstrip(BEGAN)
         if why:
             number, name = why.decode("utf-8", "replace").split(" ", 1)
             self._never_started(int(number), "Error executing %s" % name, up)
+        if not began:
+            _disk.remove(self.path + "/started.json")
+            self._never_started(errno.EINTR, "the payload's process was killed before it executed anything", up)
         self._publish()
         _tell(up, "started")
 
@@ -163,7 +168,7 @@ class _Supervisor:
             if not os.read(go, 1) and not os.path.exists(self.path + "/started.json"):
                 os._exit(1)
             try:
-                self._exec(stdin)
+                self._exec(stdin, tell_failure)
             except Exception as exc:
                 os.unlink(self.path + "/started.json")
                 name = getattr(exc, "filename", None) or self.job["argv"][0]
@@ -171,7 +176,7 @@ class _Supervisor:
         finally:
             os._exit(1)
 
-    def _exec(self, stdin):
+    def _exec(self, stdin, tell_failure):
         out = "stdout" if self.command else "result.raw"
         for fd, name in ((1, out), (2, "stderr")):
             os.dup2(os.open(self.path + "/" + name, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW), fd)
@@ -180,6 +185,7 @@ class _Supervisor:
         if self.job["cwd"]:
             os.chdir(self.job["cwd"])
         argv, environment = self.job["argv"], self.job["environment"]
+        write_all(tell_failure, BEGAN)  # the last before the exec: without it the end of that pipe is a death, not an exec
         if b"/" in argv[0]:
             os.execve(argv[0], argv, environment)
         worst = errno.ENOENT

@@ -13,7 +13,7 @@ import json
 import secrets
 import typing as t
 
-from ansible.errors import AnsibleActionFail, AnsibleAuthenticationFailure, AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _options, _program, _reply
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._core import LookMissed
@@ -157,15 +157,16 @@ class Remote:
         try:
             with limit:
                 answer = call()
-        except AnsibleConnectionFailure as failure:
-            if isinstance(failure, AnsibleAuthenticationFailure) and not limit.passed:
+        except AnsibleError as failure:  # of any kind, where the deadline has ended what core was doing
+            lost = isinstance(failure, AnsibleConnectionFailure) and not isinstance(failure, AnsibleAuthenticationFailure)
+            if not lost and not limit.passed:
                 raise
             reason = _sentence(failure)
         else:
             if not limit.passed:
                 return answer
-            reason = f"no answer within {deadline:g} seconds"
         if limit.passed:
+            reason = f"no answer within {deadline:g} seconds"
             self.close()
         raise LookMissed(reason, timed_out=limit.passed)
 
