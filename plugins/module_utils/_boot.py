@@ -141,5 +141,7 @@ def answer(verb, request, **options):
         where = exc.__traceback__
         while where.tb_next:
             where = where.tb_next
-        place = "%s:%d" % (where.tb_frame.f_code.co_filename.split(".")[-1], where.tb_lineno)
+        name = where.tb_frame.f_code.co_filename
+        name = name[: -len(".py")] if name.endswith(".py") else name
+        place = "%s:%d" % (name.split("/")[-1].split(".")[-1], where.tb_lineno)
         return {"schema": 1, "error": "%s: %s (in %s)" % (type(exc).__name__, exc, place)}

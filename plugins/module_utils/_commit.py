@@ -57,20 +57,28 @@ def publish(path):
     try:
         _disk.fsync_path(os.path.dirname(path))
     finally:
-        _discard(path)
+        discard(path)
 
 
-def _discard(path):
+def discard(path):
+    """Take away what the payload alone has needed, of a job that has ended or never was. Never raises."""
     for name in ("result.raw", "module", "args"):
         try:
             os.unlink(path + "/" + name)
         except OSError:
             pass
-    try:  # with core's keyword: the folder of the module's file; that of a login user may not be ours to remove
-        _disk.remove(os.readlink(path + "/temporary"))
+    try:  # with core's keyword: the folder of the module's file
+        remove_folder(os.readlink(path + "/temporary"))
         os.unlink(path + "/temporary")
     except OSError:
         pass
+
+
+def remove_folder(path):
+    """Remove a folder that another user may have, as far as that can be done: it may change while it is removed. Never raises."""
+    import shutil  # its rmtree follows no link that is put there meanwhile
+
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def short(document, command):

@@ -27,7 +27,7 @@ def for_start(async_dirs):
             why = _spool.why_not(path)
             if why:
                 raise Refused("the async dir %s %s; nothing was started" % (path, why))
-            _shut(path)
+            _spool.shut(path)
             if os.access(path, os.R_OK | os.W_OK | os.X_OK):
                 return path
             reasons.append("%s cannot be written" % path)
@@ -41,23 +41,11 @@ def _make(path):
     while not os.path.lexists(path):
         missing.append(path)
         path = os.path.dirname(path)
-    for path in reversed(missing):
+    for number, path in enumerate(reversed(missing), 1):
         try:
-            os.mkdir(path, 0o700)
+            os.mkdir(path, 0o700 if number == len(missing) else 0o755)
         except FileExistsError:
             pass
-
-
-def _shut(path):
-    """Make an async dir that others may read (core makes it so) ours alone; a directory with other things in it stays as it is."""
-    if os.stat(path).st_mode & 0o077 and all(_of_a_job(name) for name in os.listdir(path)):
-        os.chmod(path, 0o700)
-
-
-def _of_a_job(name):
-    if name in ("names", ".key") or name.startswith((".new-", ".trash-")):
-        return True
-    return any(_spool.valid_jid(name[: len(name) - len(end)]) for end in ("", ".d", ".tmp") if name.endswith(end))
 
 
 def fsync_path(path):

@@ -135,8 +135,8 @@ def document(facts, verdict, known):
         result = {"failed": True, "msg": "the job %s is of another host, %s, which shares this directory: ask it there" % (facts.jid, host)}
         return _ended.ended(record, facts.started, "foreign", None, result, ended_at=None, **known)
     if verdict.act == "recover":  # the complete result that a module printed whose supervisor died
-        state, result = _result.module(facts.path)
-        return _ended.ended(record, facts.started, state, "exited", result, **known)
+        state, cause, result = _result.module(facts.path)
+        return _ended.ended(record, facts.started, state, cause or "exited", result, **known)
     return _unwatched_end(facts, verdict, record, known)
 
 
@@ -191,6 +191,7 @@ def remove(facts):
         if os.path.exists(facts.path + "/job.json"):
             os.rename(facts.path + "/job.json", facts.path + "/removed")  # needs no space; from here the job is gone
         _disk.remove(facts.results_file)
+        _commit.discard(facts.path)
         _clear(facts.path)
         return True
     finally:

@@ -8,25 +8,28 @@ The command lines are those of core 2.16 to 2.20 and from 2.21 on (plugins/actio
 
 import os
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _disk, _record, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils import _commit, _record, _spool
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused
 
 USAGE = "async_wrapper takes the place of core's for the async keyword and is not for playbooks; nothing was started"
 # As AnsiballZ and args files hold a module's arguments (text in one has its quotes escaped), and as those of the oldest style do.
-NO_LOG = (b'"_ansible_no_log": true', b"_ansible_no_log=True ")
-GRACE, RETAIN = 10.0, 604800.0  # seconds: the defaults of async_start
+NO_LOG, NO_LOG_OF_OLD = b'"_ansible_no_log": true', b"_ansible_no_log=True "
+GRACE, RETAIN = 2.0, 604800.0  # seconds; core kills at once, and its own waiting ends with the limit
 FILE_MAX = 64 << 20
 
 
 def request(words, environment):
     """The request of the verb start for these arguments (sys.argv[1:]) and this environment. Raises Refused."""
-    if len(words) < 4 or not words[1].isdigit() or not int(words[1]):
+    if len(words) < 4 or not words[1].isdigit():
         raise Refused(USAGE)
     first_half, limit, third = words[:3]
+    # Core's own has its pid behind the dot. Ours is the same in every repeat of the command, so that the repeat meets the job.
+    jid, dirs = first_half + ".1", [environment.get("ANSIBLE_ASYNC_DIR", "~/.ansible_async"), None]
+    known = _known(dirs, jid)  # then its module's file may be gone with its end
     if third in ("true", "false"):
         module, argv, keep = words[3], words[4:], third == "true"
     else:
-        module, argv, keep = third, _interpreter(third) + [third], "-preserve_tmp" in words[4:]
+        module, argv, keep = third, ([] if known else _interpreter(third)) + [third], "-preserve_tmp" in words[4:]
         argv += [words[3]] if words[3] != "_" else []
     if not os.path.isabs(module) or not argv:
         raise Refused(USAGE)
@@ -38,15 +41,14 @@ def request(words, environment):
     return {
         "schema": 1,
         "verb": "start",
-        "async_dirs": [environment.get("ANSIBLE_ASYNC_DIR", "~/.ansible_async"), None],
-        # Core's own has its pid behind the dot. Ours is the same in every repeat of the command, so that the repeat meets the job.
-        "jobs": [{"jid": first_half + ".1"}],
+        "async_dirs": dirs,
+        "jobs": [{"jid": jid}],
         "options": {
             "name": None,
             "labels": {},
             "module": name[: -len(".py")] if name.endswith(".py") else name,
-            "no_log": any(mark in _content(path) for path in [module] + arguments for mark in NO_LOG),
-            "time_limit": float(limit),
+            "no_log": any(map(_secret, [module] + arguments)) if not known else False,
+            "time_limit": float(limit) or None,  # core gathers facts in parallel with a limit of 0
             "grace": GRACE,
             "retain": RETAIN,
             "environment": {},
@@ -66,6 +68,15 @@ def _interpreter(path):
     return [os.fsdecode(word) for word in line.split()]
 
 
+def _known(dirs, jid):
+    return _spool.valid_jid(jid) and _spool.find(_spool.for_questions(dirs)[0], jid)
+
+
+def _secret(path):
+    content = _content(path)
+    return NO_LOG in content or (os.path.basename(path) == "args" and NO_LOG_OF_OLD in content)
+
+
 def _content(path, limit=FILE_MAX):
     try:
         with open(path, "rb") as stream:
@@ -75,14 +86,17 @@ def _content(path, limit=FILE_MAX):
 
 
 def answer(reply, request):
-    """What core's action is told, for the reply of the verb start: a job result, and whose the module's folder is from now on."""
+    """What core's action is told, for the reply of the verb start, and whose the module's folder is from now on.
+
+    As core's says it at a start, also of a job that has ended by now: what came of it is for the first look to say.
+    """
     temporary = request["options"]["payload"]["temporary"]
-    if "error" not in reply:
-        return dict(_record.public(reply["jobs"][0]), _ansible_suppress_tmpdir_delete=temporary is not None)
     jid = request["jobs"][0]["jid"]
-    if temporary and not _spool.find(_spool.for_questions(request["async_dirs"])[0], jid):
-        try:
-            _disk.remove(temporary)  # nobody else does: core's action has left it to us
-        except OSError:
-            pass
+    if "error" not in reply:
+        job = _record.public(reply["jobs"][0])
+        if job["started"]:
+            job = dict({key: job[key] for key in _record.CORE_KEYS}, finished=False)
+        return dict(job, _ansible_suppress_tmpdir_delete=temporary is not None)
+    if temporary and not _known(request["async_dirs"], jid):
+        _commit.remove_folder(temporary)  # nobody else does: core's action has left it to us
     return {"failed": True, "msg": reply["error"], "ansible_job_id": jid}

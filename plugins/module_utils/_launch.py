@@ -70,6 +70,8 @@ class Launch:
             _disk.remove(self.new)
             if isinstance(exc, BrokenPipeError):
                 raise Refused(DEAD) from exc
+            if isinstance(exc, OSError):
+                raise Refused("no job can be laid down in %s: %s; nothing was started" % (self.spool, exc.strerror)) from exc
             raise
         finally:
             os.umask(umask)
@@ -291,14 +293,20 @@ def sweep(spool, now):
                 if now - os.stat(path).st_mtime > 3600 and _spool.probe(path + "/lock") in (_spool.FREE, _spool.MISSING):
                     _discard(spool, path)
             elif name.endswith(".d") and _spool.valid_jid(name[:-2]) and name[:-2] not in names:
-                # now - mtime of the directory: nothing is written into it any more.
-                if "removed" in os.listdir(path) and now - os.stat(path).st_mtime > 86400:
+                if _is_removed(path) and now - os.stat(path).st_mtime > 86400:
                     _discard(spool, path)
         except OSError:
             pass
 
 
+def _is_removed(path):
+    """Whether a job without a job file was removed: by us, or by core's cleanup, which takes the job file alone."""
+    names = os.listdir(path)
+    return "removed" in names or ("end.new" not in names and _spool.probe(path + "/lock") in (_spool.FREE, _spool.MISSING))
+
+
 def _discard(spool, path):
+    _commit.discard(path)
     trash = "%s/.trash-%s" % (spool, os.urandom(8).hex())
     os.rename(path, trash)
     _disk.remove(trash)

@@ -68,20 +68,24 @@ def printed(data):
 
 
 def module(path, rc=None):
-    """(state, result) of a module from what it printed into result.raw; ``rc`` is its process's, None where not known.
+    """(state, cause, result) of a module from what it printed into result.raw; ``rc`` is its process's, None where not known.
+
+    The cause is None where it is that of the process.
 
     A module that left no JSON has failed; its standard output is not shown, since it may hold secrets.
     """
     if _spool.size(path + "/result.raw") > RAW_MAX:
-        return "failed", {"changed": True, "msg": "the module's result is larger than %d MiB and was dropped" % (RAW_MAX >> 20)}
+        return "failed", None, {"changed": True, "msg": "the module's result is larger than %d MiB and was dropped" % (RAW_MAX >> 20)}
     try:
         found = printed(_spool.read_file(path + "/result.raw", RAW_MAX))
     except OSError:
         found = None
     stderr = _output.excerpt(path + "/stderr").text
+    if found is None and _disk.full(path):
+        return "failed", "no_space", {"changed": True, "msg": "the module's result could not be written: no space left on the device"}
     if found is None:
         known = "" if rc is None else " (rc %d)" % rc
-        return "failed", {"changed": True, "module_stderr": stderr, "msg": "the module left no result in JSON" + known}
+        return "failed", None, {"changed": True, "module_stderr": stderr, "msg": "the module left no result in JSON" + known}
     result, junk = found
     result, was_cut = _output.cut(result)
     warnings = result.get("warnings", [])
@@ -94,7 +98,7 @@ def module(path, rc=None):
         result["warnings"] = warnings
     if stderr:
         result["stderr"] = stderr
-    return ("failed" if _has_failed(result) else "succeeded"), result
+    return ("failed" if _has_failed(result) else "succeeded"), None, result
 
 
 def _has_failed(result):

@@ -50,12 +50,28 @@ def why_not(path):
     link, found = os.lstat(path), os.stat(path)
     if not stat.S_ISDIR(found.st_mode):
         return "is not a directory"
-    for owner in (link.st_uid, found.st_uid):
-        if owner != os.geteuid():
+    for owner, good in ((link.st_uid, (0, os.geteuid())), (found.st_uid, (os.geteuid(),))):
+        if owner not in good:
             return "belongs to another user (uid %d)" % owner
-    if found.st_mode & 0o022:
+    # Core makes it with the login's umask, which may let the user's own group write; more than that is nobody's habit.
+    if found.st_mode & 0o002 or (found.st_mode & 0o020 and not shut(path)):
         return "is writable for others (mode %04o)" % stat.S_IMODE(found.st_mode)
     return None
+
+
+def shut(path):
+    """Make an async dir ours alone, unless it has other things than jobs in it; whether it is. Raises OSError."""
+    if os.stat(path).st_mode & 0o077:
+        if not all(_of_a_job(name) for name in os.listdir(path)):
+            return False
+        os.chmod(path, 0o700)
+    return True
+
+
+def _of_a_job(name):
+    if name in ("names", ".key") or name.startswith((".new-", ".trash-")):
+        return True
+    return any(valid_jid(name[: len(name) - len(end)]) for end in ("", ".d", ".tmp") if name.endswith(end))
 
 
 def for_questions(async_dirs):

@@ -277,7 +277,8 @@ class _Supervisor:
         rc, known = self._rc(), {}
         cause = "exited" if rc >= 0 else "signaled"
         if not self.command:
-            state, result = _result.module(self.path, rc)
+            state, why, result = _result.module(self.path, rc)
+            cause = why or cause
             if state == "failed" and rc < 0 and "module_stderr" in result:
                 result["msg"] = "the module was ended by signal %s and left no result" % SIGNALS.get(-rc, -rc)
         elif self.job["skip"] is not None:

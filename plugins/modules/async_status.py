@@ -221,7 +221,7 @@ def _one(module):
             "jobs": [{"jid": module.params["jid"]}],
             "options": {"mode": module.params["mode"]},
             "hold": 0.0,
-            "check": module.check_mode,
+            "check": module.check_mode and module.params["mode"] != "cleanup",  # which core's own carries out in check mode too
         },
     )
     if "error" in reply:

@@ -35,10 +35,10 @@ def run(request):
 def _cancel(job, here, request):
     jid, write = job["jid"], not request["check"]
     for _round in range(ROUNDS):
-        dirs = _spool.for_questions(request["async_dirs"])[0]
+        dirs, reasons = _spool.for_questions(request["async_dirs"])
         spool = _spool.find(dirs, jid)
         if spool is None:
-            document = nowhere(dirs, jid, request["async_dirs"])
+            document = nowhere(jid, dirs, request["async_dirs"], reasons)
             if not job.get("unanswered"):
                 return document
             if not write:

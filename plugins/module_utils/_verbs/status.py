@@ -29,32 +29,34 @@ def run(request):
                 until_ended(spool, jid, here, until - time.monotonic())
     write = not request["check"]
     look = _cleanup if request["options"]["mode"] == "cleanup" else _status
-    return {"schema": 1, "jobs": [look(dirs, jid, here, write, request["async_dirs"]) for jid in jids], "warnings": reasons}
+    asked = (dirs, request["async_dirs"], reasons)
+    return {"schema": 1, "jobs": [look(asked, jid, here, write) for jid in jids], "warnings": reasons}
 
 
-def _status(dirs, jid, here, write, asked):
-    spool = _spool.find(dirs, jid)
-    return _answer.settle(spool, jid, here, write)[0] if spool else nowhere(dirs, jid, asked)
+def _status(asked, jid, here, write):
+    spool = _spool.find(asked[0], jid)
+    return _answer.settle(spool, jid, here, write)[0] if spool else nowhere(jid, *asked)
 
 
-def nowhere(dirs, jid, asked):
-    """The job result of a job that none of the async dirs knows."""
+def nowhere(jid, dirs, asked, reasons):
+    """The job result of a job that none of ``dirs`` knows, of the async dirs ``asked`` for; ``reasons`` stand against the others."""
     places = [path for path in map(_spool.expand, asked) if path]
     if dirs:
         sentence = "could not find job %s in %s" % (jid, " or ".join(dirs))
     else:
         sentence = "could not find job %s: there is no async dir %s" % (jid, " or ".join(places))
+    sentence = "; ".join([sentence] + reasons)
     from ansible_collections.longhaul.jobs.plugins.module_utils import _ended
 
     return _ended.unknown(jid, (dirs or places or [None])[0], sentence)
 
 
-def _cleanup(dirs, jid, here, write, asked):
+def _cleanup(asked, jid, here, write):
     from ansible_collections.longhaul.jobs.plugins.module_utils._end import go_on_removing, remove
 
-    spool = _spool.find(dirs, jid)
+    spool = _spool.find(asked[0], jid)
     if not spool:
-        return nowhere(dirs, jid, asked)
+        return nowhere(jid, *asked)
     document, facts, verdict = _answer.settle(spool, jid, here, write)
     if verdict.state == "unknown" and facts.removed and write:
         go_on_removing(facts)
