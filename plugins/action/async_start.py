@@ -32,6 +32,10 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
 class ActionModule(ActionBase):
     """longhaul.jobs.async_start"""
 
+    def cleanup(self, force: bool = False) -> None:
+        """What core does after a task; a lost link does not take the place of the result."""
+        _core.clean_up(self, force)
+
     @_options.refusals_returned
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> dict[str, t.Any]:
         """The job's result, flat. A refusal is one sentence in `msg`; nothing is started then."""

@@ -9,7 +9,7 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.longhaul.jobs.plugins.plugin_utils import _options, _references, _results
+from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _options, _references, _results
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._question import Question
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
 
@@ -25,6 +25,10 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
 
 class ActionModule(ActionBase):
     """longhaul.jobs.async_status"""
+
+    def cleanup(self, force: bool = False) -> None:
+        """What core does after a task; a lost link does not take the place of the result."""
+        _core.clean_up(self, force)
 
     @_options.refusals_returned
     def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> dict[str, t.Any]:

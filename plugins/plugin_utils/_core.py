@@ -300,6 +300,19 @@ def close(action: ActionBase) -> None:
             connection.reset()
 
 
+def clean_up(action: ActionBase, force: bool) -> None:
+    """Core's own cleanup after a task, which removes what the module way has put on the target. Does not raise.
+
+    It has no deadline in core, and on a lost link its failure would take the place of the result (all versions:
+    executor/task_executor.py, `run`; plugins/action/__init__.py, `cleanup`).
+    """
+    shell = _private(action)._connection._shell
+    if shell.tmpdir is not None:
+        with Deadline(_RESET_SECONDS), contextlib.suppress(AnsibleError, OSError):
+            ActionBase.cleanup(action, force)
+        shell.tmpdir = None
+
+
 def shell_async_dir(action: ActionBase) -> str:
     """Return core's async directory for this host (`ansible_async_dir`), with `~` as it is."""
     return str(_private(action).get_shell_option("async_dir", default="~/.ansible_async"))
