@@ -509,6 +509,9 @@ def hanging() -> Hanging:
         return found
 
 
+CLEAN_UP = (["make_tmp"], ["clean_up", True], ["peek"])
+
+
 def test_send_has_a_deadline_over_local(hanging: Hanging) -> None:
     first, second, third, fourth = hanging.outcomes["hang"]
     assert (first.raised, first.timed_out) == (second.raised, second.timed_out) == ("LookMissed", True)
@@ -626,12 +629,15 @@ def test_close_ends_the_connection(remote: Run) -> None:
     assert third["stdout"] != first["stdout"]
 
 
+CLEAN_UP = (["make_tmp"], ["clean_up", True], ["peek"])
+
+
 def test_send_has_a_deadline_over_a_silent_link() -> None:
     """The sshd session is frozen, so that nothing more comes over the link."""
     with a_world() as world, an_sshd(world) as sshd:
         pids = world.folder / "pids"
         freeze = ["send", f"cat; echo $PPID $$ >{pids}; kill -STOP $PPID; exec sleep 60", {"@bytes": "one\n"}, 2]
-        calls = world.calls("silent", freeze, ["send", "cat", {"@bytes": "again"}, 30], ["peek"])
+        calls = world.calls("silent", freeze, ["send", "cat", {"@bytes": "again"}, 30], ["peek"], *CLEAN_UP)
         run = world.run({"a": sshd.host()}, {"tasks": [calls]})
         for pid in pids.read_text().split():
             os.kill(int(pid), signal.SIGKILL)
@@ -640,6 +646,9 @@ def test_send_has_a_deadline_over_a_silent_link() -> None:
     assert silent.seconds < 30
     assert value(run, "silent", 1)["stdout"] == "again"
     assert value(run, "silent", 2) == {"pipelining": False, "tmpdir": None}
+    assert value(run, "silent", 4) is None
+    assert not Path(value(run, "silent", 3)).exists()
+    assert value(run, "silent", 5)["tmpdir"] is None
 
 
 def test_send_to_a_host_that_is_not_there(remote: Run) -> None:
