@@ -9,6 +9,23 @@ from ansible_collections.longhaul.jobs.plugins.module_utils import _spool
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused
 
 
+def enter(folder):
+    """Go where a job is to run that is not told: to ``folder``, None for where this process is, unless that cannot be read or is gone.
+
+    Then it is the home, /tmp or the root, the first of them that can be. Core's modules do so too (core 2.21: basic.py, `_set_cwd`):
+    whoever has become another user is in the home of the one that has logged in. Returns the path as bytes, None where nothing has changed.
+    """
+    for path in (folder or ".", _spool.expand("~"), "/tmp", "/"):
+        try:
+            if os.access(path, os.R_OK | os.X_OK):
+                os.chdir(path)
+                found = os.getcwdb()
+                return None if path == "." else found
+        except OSError:
+            pass
+    return None
+
+
 def prepare(payload):
     """What to exec for a command's arguments: {"argv", "shown", "cwd", "stdin", "skip", "strip"}.
 

@@ -28,14 +28,16 @@ SUPERVISOR = ("_commit", "_disk", "_ended", "_kill", "_output", "_process", "_re
 class Launch:
     """One attempt to start one job."""
 
-    def __init__(self, request, spool, here, supervisor, payload):
-        """``supervisor`` is a _detach.Supervisor that waits for its code, ``payload`` the bytes of a module."""
+    def __init__(self, request, spool, here, supervisor, payload, cwd):
+        """``supervisor`` is a _detach.Supervisor that waits for its code, ``payload`` the bytes of a module, ``cwd`` where the job is to
+        run (bytes), None for where the supervisor is."""
         self.jid = request["jobs"][0]["jid"]
         self.options = request["options"]
         self.spool = spool
         self.here = here
         self.supervisor = supervisor
         self.payload = payload
+        self.cwd = cwd
         self.path = "%s/%s.d" % (spool, self.jid)
         self.new = "%s/.new-%s-%s" % (spool, self.jid, os.urandom(4).hex())
         self.command = self.options["payload"]["kind"] == "command"
@@ -135,9 +137,10 @@ class Launch:
     def job(self, record):
         """What the supervisor needs besides the record; it goes through a pipe and is never on the disk."""
         job = {"new": self.new, "record": record, "environment": self.environment, "argv": self.argv}
-        job.update(skip=None, cwd=None, strip=True, shown=None)
+        job.update(skip=None, cwd=self.cwd, strip=True, shown=None)
         if self.command:
-            job.update((key, self.prepared[key]) for key in ("shown", "cwd", "skip", "strip"))
+            job.update((key, self.prepared[key]) for key in ("shown", "skip", "strip"))
+            job["cwd"] = self.prepared["cwd"] or self.cwd
         job["feed"] = self.feed()
         return job
 

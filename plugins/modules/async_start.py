@@ -378,6 +378,7 @@ job:
 
 import base64
 import json
+import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.longhaul.jobs.plugins.module_utils import _boot, _supervisor
@@ -387,6 +388,10 @@ PACKED = (_supervisor,)  # core packs what a module imports, and the supervisor'
 
 
 def main():
+    try:
+        cwd = os.getcwd()  # AnsibleModule leaves it where it cannot be read, for a folder that goes with this module
+    except OSError:
+        cwd = None
     module = AnsibleModule(
         argument_spec={
             "task": {"type": "dict"},
@@ -408,7 +413,7 @@ def main():
     if not envelope:
         module.fail_json(msg="async_start works through its action plugin only: use its full name, longhaul.jobs.async_start")
     payload = base64.b64decode(envelope["payload"])
-    module.exit_json(reply=_boot.encode(_boot.answer(start.run, json.loads(envelope["request"]), payload=payload)))
+    module.exit_json(reply=_boot.encode(_boot.answer(start.run, json.loads(envelope["request"]), payload=payload, cwd=cwd)))
 
 
 if __name__ == "__main__":

@@ -6,17 +6,18 @@
 import os
 import time
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _answer, _disk, _ended, _facts, _launch, _process, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils import _answer, _command, _disk, _ended, _facts, _launch, _process, _spool
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused
 from ansible_collections.longhaul.jobs.plugins.module_utils._hold import until_ended
 
 TOMBSTONE_SECONDS = 86400.0
 
 
-def run(request, supervisor=None, payload=b""):
+def run(request, supervisor=None, payload=b"", cwd=None):
     """The reply to a start.
 
     ``supervisor`` is the process that was forked for it beforehand; without it a fresh interpreter becomes one.
+    ``cwd`` is where the job is to run, for a caller that has left it.
     Raises Refused; OSError where the disk fails before the request is taken. Nothing is started then.
     """
     jid = request["jobs"][0]["jid"]
@@ -34,12 +35,13 @@ def run(request, supervisor=None, payload=b""):
             job = _ended.unknown(jid, spool, sentence)
             job["job"].update(state="lost", cause="host_rebooted")
             return {"schema": 1, "jobs": [job], "warnings": []}
+    cwd = _command.enter(cwd)
     if supervisor is None:
         from ansible_collections.longhaul.jobs.plugins.module_utils._detach import Supervisor
 
         supervisor = Supervisor(fresh=True)
     try:
-        _launch.Launch(request, spool, here, supervisor, payload).start()
+        _launch.Launch(request, spool, here, supervisor, payload, cwd).start()
         if request["hold"] > 0:
             until_ended(spool, jid, here, request["hold"] - (time.monotonic() - began))
     finally:

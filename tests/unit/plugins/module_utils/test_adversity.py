@@ -280,3 +280,24 @@ def test_hidden_processes_are_not_called_gone(sudoer: Engine) -> None:
         assert done["job"]["verified"] is False
     finally:
         end_all(f"sleep 6{os.getpid()}")
+
+
+@pytest.mark.parametrize("spoil", ["rmdir {0}", "chmod 0 {0}"])
+def test_a_working_directory_that_is_gone_or_cannot_be_read(engine: Engine, spoil: str) -> None:
+    """As in the home of who has logged in, for another user: the job runs at home, as core's modules do then."""
+    folder = engine.spool.parent / "left"
+    folder.mkdir()
+    user = ()
+    if os.getuid() == 0:  # which may read everything
+        engine.spool.mkdir(mode=0o700)
+        os.chown(engine.spool, 65534, -1)
+        for parent in engine.spool.parents[:3]:
+            parent.chmod(0o755)
+        user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        engine.python = "/usr/bin/python3"
+    engine.prefix = ("sh", "-c", f'mkdir -p {folder}; cd {folder} && {spoil.format(folder)} && exec "$0" "$@"', *user)
+    expected = {os.path.expanduser("~"), "/tmp"}
+    assert engine.start("pwd; ls >/dev/null", hold=10.0)["stdout"] in expected
+    code = "import os; where = os.getcwd()"
+    job = engine.start_module(code, {}, hold=10.0)
+    assert job["job"]["state"] == "succeeded"
