@@ -287,7 +287,7 @@ def test_a_working_directory_that_is_gone_or_cannot_be_read(engine: Engine, spoi
     """As in the home of who has logged in, for another user: the job runs at home, as core's modules do then."""
     folder = engine.spool.parent / "left"
     folder.mkdir()
-    user = ()
+    user: tuple[str, ...] = ()
     if os.getuid() == 0:  # which may read everything
         engine.spool.mkdir(mode=0o700)
         os.chown(engine.spool, 65534, -1)

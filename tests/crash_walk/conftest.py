@@ -1,0 +1,55 @@
+# Copyright (c) 2026, the longhaul.jobs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Core's reader for the crash walk, the table that it ends with, and ``ansible_collections.longhaul.jobs`` made importable."""
+
+from __future__ import annotations
+
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+if t.TYPE_CHECKING:
+    from ansible_collections.longhaul.jobs.tests.crash_walk.scene import Core
+
+
+def _install_the_collection_finder() -> None:
+    if any(type(finder).__name__ == "_AnsibleCollectionFinder" for finder in sys.meta_path):
+        return
+    from ansible.plugins.loader import init_plugin_loader
+
+    above = Path(__file__).absolute().parents[4]
+    init_plugin_loader([str(above.parent)] if above.name == "ansible_collections" else [])
+
+
+_install_the_collection_finder()
+
+
+@pytest.fixture(scope="session")
+def core() -> t.Iterator[Core]:
+    """Core's own reader, for two at a time."""
+    from ansible_collections.longhaul.jobs.tests.crash_walk.scene import Core
+
+    one = Core(2)
+    try:
+        yield one
+    finally:
+        one.end()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Points tried and passed."""
+    from ansible_collections.longhaul.jobs.tests.crash_walk.walk import TALLIES
+
+    if not TALLIES:
+        return
+    terminalreporter.section("crash walk")
+    row = "{:<48} {:<12} {:>7} {:>7} {:>7}"
+    terminalreporter.write_line(row.format("scenario", "who", "points", "tried", "passed"))
+    for (case, role), tally in TALLIES.items():
+        terminalreporter.write_line(row.format(case, role, tally.points, tally.tried, tally.passed))
+    points, tried, passed = (sum(getattr(tally, name) for tally in TALLIES.values()) for name in ("points", "tried", "passed"))
+    untried = f" ({points - tried} of {points} left out)" if tried < points else ""
+    terminalreporter.write_line(f"crash walk: {tried} points tried, {passed} passed{untried}")
