@@ -35,6 +35,7 @@ _BuiltModule = getattr(_module_common, "_BuiltModule", None)  # since core 2.19
 _CORE_MASKS = CORE >= (2, 22)  # modules' results come with their secrets in clear, and core masks them where it shows them
 
 _RESET_SECONDS = 10.0
+_CLEAN_UP_SECONDS = 3.0  # after a missed look it comes on top of the look's own
 
 # Modules whose action plugin does nothing on the controller that we do not do ourselves.
 _THIN = {
@@ -308,7 +309,7 @@ def clean_up(action: ActionBase, force: bool) -> None:
     """
     shell = _private(action)._connection._shell
     if shell.tmpdir is not None:
-        with Deadline(_RESET_SECONDS), contextlib.suppress(AnsibleError, OSError):
+        with Deadline(_CLEAN_UP_SECONDS), contextlib.suppress(AnsibleError, OSError):
             ActionBase.cleanup(action, force)
         shell.tmpdir = None
 
