@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Figures, measured side by side (``make bench``), each with the bound that is promised; the exit status tells whether all hold.
 
-Times are medians of loop items over an sshd on loopback, the ways alternating within each round, given as ratios.
+Times are medians of loop items over an sshd on loopback, or with BENCH_BED=1 on a host of a test bed, the ways alternating
+within each round, given as ratios.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bed import Bed, run
 from setting_up import BUILD, Environments, environment, packages, tree
 from sshd import Sshd
 
@@ -31,11 +33,12 @@ Times = dict[str, list[float]]
 
 
 class Bench:
-    """The benchmarks' playbooks against one sshd."""
+    """The benchmarks' playbooks on one host: what its inventory says of it, and the pid namespace it is in."""
 
-    def __init__(self, env: dict[str, str], here: Path, server: Sshd) -> None:
+    def __init__(self, env: dict[str, str], here: Path, scratch: Path, variables: dict[str, object], space: str) -> None:
         self.folder = here / "tests" / "benchmarks"
-        self.scratch = server.folder
+        self.scratch = scratch
+        self.space = space
         self.env = {
             **env,
             "ANSIBLE_CALLBACK_PLUGINS": str(self.folder / "callback_plugins"),
@@ -44,16 +47,7 @@ class Bench:
             "LONGHAUL_ITEM_REST": str(REST_SECONDS),
         }
         self.inventory = self.scratch / "hosts.yml"
-        variables = {
-            "ansible_host": "127.0.0.1",
-            "ansible_port": server.port,
-            "ansible_user": server.user,
-            "ansible_ssh_private_key_file": str(server.key),
-            "ansible_ssh_common_args": f"-o UserKnownHostsFile={server.known_hosts} -o IdentitiesOnly=yes",
-            "ansible_python_interpreter": "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable,
-            "ansible_async_dir": str(self.scratch / "spool"),
-        }
-        self.inventory.write_text(json.dumps({"all": {"hosts": {"loopback": variables}}}))
+        self.inventory.write_text(json.dumps({"all": {"hosts": {"target": variables}}}))
         self.good = True
 
     def play(self, name: str, *words: str) -> str:
@@ -129,7 +123,18 @@ class Bench:
         told = self.scratch / "pids"
         self.play("memory.yml", "-e", json.dumps({"count": count, "pids": str(told)}))
         time.sleep(1)  # for the last handshake's steps to be over
-        return [int(word) for word in told.read_text().split()]
+        return self._here([int(word) for word in told.read_text().split()])
+
+    def _here(self, pids: list[int]) -> list[int]:
+        """The pids that the host's processes have on this machine."""
+        found: dict[int, int] = {}
+        for one in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(one / "ns" / "pid") == self.space:
+                    found[int((one / "status").read_text().partition("NSpid:")[2].split("\n", 1)[0].split()[-1])] = int(one.name)
+            except OSError:
+                continue
+        return [found[pid] for pid in pids]
 
 
 def _pss(pid: int) -> float:
@@ -154,8 +159,10 @@ def without_login_scripts() -> None:
 
 
 def main() -> int:
-    """Measure everything; the exit status."""
-    without_login_scripts()
+    """The command line."""
+    on_bed = bool(os.environ.get("BENCH_BED"))
+    if not on_bed:  # root's home on a bed has none
+        without_login_scripts()
     absent = [name for name in packages() if name.startswith("openssh")]
     if absent:
         print(f"skipped: {', '.join(absent)} are not here")
@@ -164,12 +171,39 @@ def main() -> int:
     here = tree("bench")
     scratch = BUILD / "bench"
     shutil.rmtree(scratch, ignore_errors=True)
+    env = environment(venv, here.parents[2])
     print(f"ansible-core {version} with its default settings, {os.cpu_count()} processors", flush=True)
-    with Sshd(scratch) as server:
-        bench = Bench(environment(venv, here.parents[2]), here, server)
-        bench.exchanges()
-        bench.items()
-        bench.memory()
+    if not on_bed:
+        with Sshd(scratch) as server:
+            return measure(Bench(env, here, scratch, _reaching(server), os.readlink("/proc/self/ns/pid")))
+    scratch.mkdir(parents=True)
+    with Bed(1) as bed:
+        if bed.cannot:
+            print(f"skipped: {bed.cannot}")
+            return 0
+        variables: dict[str, object] = {**bed.variables, "ansible_host": bed.addresses["h1"], "ansible_async_dir": "/var/tmp/bench"}
+        space = run(bed.within("h1", "readlink", "/proc/self/ns/pid")).stdout.strip()
+        return measure(Bench(env, here, scratch, variables, space))
+
+
+def _reaching(server: Sshd) -> dict[str, object]:
+    """What the inventory says of this machine."""
+    return {
+        "ansible_host": "127.0.0.1",
+        "ansible_port": server.port,
+        "ansible_user": server.user,
+        "ansible_ssh_private_key_file": str(server.key),
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={server.known_hosts} -o IdentitiesOnly=yes",
+        "ansible_python_interpreter": "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable,
+        "ansible_async_dir": str(server.folder / "spool"),
+    }
+
+
+def measure(bench: Bench) -> int:
+    """Measure everything there; the exit status."""
+    bench.exchanges()
+    bench.items()
+    bench.memory()
     print("all bounds hold" if bench.good else "a bound was missed")
     return 0 if bench.good else 1
 

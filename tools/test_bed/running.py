@@ -37,9 +37,7 @@ def supervise(host: Host) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         while _run_once(host) in (-signal.SIGHUP, 128 + signal.SIGHUP):
             new_boot(host)
-        run(
-            "ip", "link", "set", host.link, "down", good=False
-        )  # what is off answers nothing; a start waits for the lock
+        run("ip", "link", "set", host.link, "down", good=False)  # what is off answers nothing; a start waits for the lock
 
 
 def _run_once(host: Host) -> int:
