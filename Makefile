@@ -11,7 +11,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 /u
 	$(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 GATES := $(PYTHON) -B tools/gates.py
 
-export TARGETS
+export TARGETS TRIALS
 .DEFAULT_GOAL := help
 .PHONY: bench bed-up bed-down help demo test test-all-cores lint list clean
 
@@ -22,12 +22,15 @@ help:
 	@echo 'make lint            only what looks at the files'
 	@echo 'make bench           figures, measured beside those of core, each with its bound (some minutes)'
 	@echo 'make keyword-matrix  unmodified playbooks on the engines of core and ours, with the cores 2.16, 2.18, 2.21 and 2.22'
+	@echo 'make integration-matrix  the integration targets over all ways to a host, of which each goes a quarter in make test'
 	@echo 'make bed-up          hosts to try things on (HOSTS=4); needs root; prints the folder with their inventory.ini'
 	@echo 'make bed-down        remove all that bed-up has made'
+	@echo 'make crash-walk      kill each process of a job between each two of its steps: all points (some minutes)'
+	@echo 'make kill-matrix     survivors and seconds of every way to get away, beside core (a quarter of an hour; TRIALS="2 1" a cell, and core: less)'
 	@echo 'make list            the parts of these; make PART runs one (make integration TARGETS="become loops": only those)'
 	@echo 'make clean           remove what was set up'
 
-demo test test-all-cores lint list: | python
+demo test test-all-cores lint list kill-matrix: | python
 	@$(GATES) $@
 
 unit-%: | python
@@ -36,8 +39,8 @@ unit-%: | python
 sanity-%: | python
 	@$(GATES) $@
 
-.PHONY: scenarios keyword keyword-matrix integration install molecule sanity ansible-lint mypy ruff changelog docs
-scenarios keyword keyword-matrix integration install molecule sanity ansible-lint mypy ruff changelog docs: | python
+.PHONY: kill-matrix kill-slice scenarios crash-walk keyword keyword-matrix integration integration-matrix install molecule sanity ansible-lint mypy ruff changelog docs
+kill-slice scenarios crash-walk keyword keyword-matrix integration integration-matrix install molecule sanity ansible-lint mypy ruff changelog docs: | python
 	@$(GATES) $@
 
 .PHONY: python

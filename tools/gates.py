@@ -19,11 +19,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from integration import Matrix
 from setting_up import BUILD, CORES, NEWEST, TOP, Environments, Missing, environment, get_pip, out_of_reach, packages, tree
-from sshd import Sshd
 
 TESTED = ("2.16", "2.18", "2.19", "2.21", "2.22")
-CLOSING = re.compile(r"=+ .*\b(passed|failed|error|no tests ran)\b.* =+|(\w+: )?\d+ passed, \d+ failed.*")
+CLOSING = re.compile(r"=+ .*\b(passed|failed|error|no tests ran)\b.* =+|(\w+: )?\d+ passed, \d+ failed.*|crash walk: .*")
 
 
 class Part:
@@ -86,9 +86,12 @@ class Gates:
             "unit-pytest-ansible": self._pytest_ansible,
             "unit-ansible-test": self._ansible_test_units,
             "scenarios": self._playing(TESTED, "tests/scenarios", "--ignore=tests/scenarios/keyword"),
+            "crash-walk": self._crash_walk,
+            "kill-slice": self._kill_slice,
             "keyword": self._playing(("2.16",), "tests/scenarios/keyword"),
             "keyword-matrix": self._playing(("2.16", "2.18", "2.22"), "tests/scenarios/keyword"),
-            "integration": self._integration,
+            "integration": self._integration(full=False),
+            "integration-matrix": self._integration(full=True),
             "install": self._install,
             "molecule": self._molecule,
             "sanity": self._sanity(None),
@@ -115,7 +118,7 @@ class Gates:
             pythons_seen.append(python)
         units = [f"unit-{core}" for core in cores]
         units += ["unit-pytest-ansible", "unit-ansible-test"]
-        return ["scenarios", "keyword", *units, "integration", "molecule", "install", *self.lint()]
+        return ["scenarios", "crash-walk", "kill-slice", "keyword", *units, "integration", "molecule", "install", *self.lint()]
 
     # -- the parts
 
@@ -147,6 +150,19 @@ class Gates:
 
         return work
 
+    def _crash_walk(self, part: Part) -> None:
+        venv = self.environments.newest()[1]
+        here = tree(part.name)
+        env = environment(venv, here.parents[2])
+        env["LONGHAUL_WALK_EVERY"] = os.environ.get("LONGHAUL_WALK_EVERY", "1")
+        part.run(["python", "-m", "pytest", "-p", "no:cacheprovider", "tests/crash_walk"], here, env)
+
+    def _kill_slice(self, part: Part) -> None:
+        venv = self.environments.newest()[1]
+        packages()
+        here = tree(part.name)
+        part.run(["python", "-m", "pytest", "-p", "no:cacheprovider", "tests/kill_matrix"], here, environment(venv, here.parents[2]))
+
     def _pytest_ansible(self, part: Part) -> None:
         venv = self.environments.tools("pytest-ansible")
         here = tree(part.name)
@@ -172,40 +188,16 @@ class Gates:
 
         return work
 
-    def _integration(self, part: Part) -> None:
-        _version, venv = self.environments.newest()
-        here = tree(part.name)
-        scratch = BUILD / "integration"
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        env = environment(venv, here.parents[2])
-        env["LONGHAUL_SCRATCH"] = str(scratch)
-        runner = here / "tests" / "integration"
-        env["ANSIBLE_ROLES_PATH"] = str(runner / "targets")
-        targets = os.environ.get("TARGETS", "").split() or sorted(one.name for one in (runner / "targets").iterdir())
-        hosts = ["local"]
-        absent = packages()
-        if "openssh-server" in absent or "openssh-client" in absent:
-            part.skips.append("over ssh: openssh-server and openssh-client are not here")
-            self._targets(part, targets, hosts, runner, env)
-            return
-        with Sshd(scratch / "sshd") as server:
-            self._targets(part, targets, [*hosts, "loopback"], runner, {**env, **server.variables()})
+    def _integration(self, full: bool) -> Callable[[Part], None]:
+        def work(part: Part) -> None:
+            venv = self.environments.newest()[1]
+            here = tree(part.name)
+            scratch = BUILD / part.name
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(parents=True)
+            Matrix(part, here, environment(venv, here.parents[2]), scratch, os.environ.get("TARGETS", "").split()).run(full)
 
-    def _targets(self, part: Part, targets: list[str], hosts: list[str], runner: Path, env: dict[str, str]) -> None:
-        failed = []
-        for target in targets:
-            command = ["ansible-playbook", "-i", "inventory.yml", "--limit", ",".join(hosts), "-e", f"target={target}", "run.yml"]
-            try:
-                part.run(command, runner, env)
-            except RuntimeError:
-                failed.append(target)
-        said = set(re.findall(r"skipped, since .*?(?=\")", part.log.read_text(errors="replace")))
-        part.skips += sorted(said)
-        with open(part.log, "a") as log:
-            log.write(f"integration: {len(targets) - len(failed)} passed, {len(failed)} failed\n")
-        if failed:
-            raise RuntimeError(f"the targets {', '.join(failed)} failed (each over {' and '.join(hosts)})")
+        return work
 
     def _install(self, part: Part) -> None:
         _version, venv = self.environments.newest()
@@ -225,7 +217,12 @@ class Gates:
     def _molecule(self, part: Part) -> None:
         venv = self.environments.tools("molecule")
         here = tree(part.name)
-        part.run(["molecule", "test", "--all"], here, environment(venv, here.parents[2]))
+        env = environment(venv, here.parents[2])
+        env["MOLECULE_EPHEMERAL_DIRECTORY"] = str(BUILD / "molecule")  # its own: what molecule believes to have made is told by it
+        shutil.rmtree(BUILD / "molecule", ignore_errors=True)
+        part.run(["molecule", "test", "--all"], here, env)
+        said = " ".join(re.sub(r"\x1b\[[0-9;]*m|│", "", part.log.read_text(errors="replace")).split())  # out of molecule's frames
+        part.skips += [f"on hosts: {why}" for why in re.findall(r"The scenarios run on this machine itself: ([^\"]*)", said)]
 
     def _ansible_lint(self, part: Part) -> None:
         venv = self.environments.tools("lint")
@@ -269,6 +266,14 @@ class Gates:
         print(f"The demo runs with ansible-core {version}, on this machine.", flush=True)
         env = {**environment(venv, here.parents[2]), "ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false"}
         return subprocess.run(["ansible-playbook", "longhaul.jobs.demo"], cwd=here.parents[2], env=env, check=False).returncode
+
+    def kill_matrix(self) -> int:
+        """Run the whole kill matrix, its table to the terminal; TRIALS says how many trials, and how many of core's, a cell gets."""
+        venv = self.environments.newest()[1]
+        packages()
+        here = tree("kill-matrix")
+        command = ["python", "-m", "ansible_collections.longhaul.jobs.tests.kill_matrix", *os.environ.get("TRIALS", "").split()]
+        return subprocess.run(command, cwd=here.parents[2], env=environment(venv, here.parents[2]), check=False).returncode
 
 
 def _python_of(venv: Path) -> str:
@@ -345,8 +350,12 @@ def main(arguments: list[str]) -> int:
         return 0
     if arguments == ["demo"]:
         return gates.demo()
+    if arguments == ["kill-matrix"]:
+        return gates.kill_matrix()
     if arguments == ["lint"]:
         return run(gates, gates.lint())
+    if arguments in (["test"], ["test-all-cores"]):
+        os.environ.setdefault("LONGHAUL_WALK_EVERY", "4")  # the whole crash walk is `make crash-walk`
     if arguments == ["test"]:
         return run(gates, gates.test(TESTED))
     if arguments == ["test-all-cores"]:
