@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import subprocess
 import typing as t
-from pathlib import Path
 
 import pytest
-from ansible_collections.longhaul.jobs.tests.scenarios.support import KEYS_OF_USERS, Run, Server, Stage, User
+from ansible_collections.longhaul.jobs.tests.scenarios.bed import Bed
+from ansible_collections.longhaul.jobs.tests.scenarios.faults.core_fails import TABLE
+from ansible_collections.longhaul.jobs.tests.scenarios.support import Run, Stage
 
 TASKS = """
 - name: Start
@@ -59,112 +56,87 @@ TASKS = """
 PROGRAM = b'#!/bin/sh\necho \'{"changed": false, "ran": "here"}\'\nexit 0\n\0'
 
 
-def _settle(stage: Stage, server: Server, user: User, keys: Path, way: str) -> None:
-    """A host that is this machine as that user: logged in, or become by sudo, or by su."""
-    stage.add_module("program", PROGRAM)
-    variables: dict[str, t.Any] = {}
-    if way == "login":
-        user.let_in(server, keys)
-        variables["ansible_user"] = user.name
-    else:
-        if not shutil.which(way):
-            pytest.skip(f"there is no {way} here")
-        variables |= {"ansible_become": True, "ansible_become_method": way, "ansible_become_user": user.name}
-    stage.add_ssh(server, **variables)
-    for defaults in ("ansible_async_dir", "ansible_remote_tmp"):
-        del stage.hosts["loopback"][defaults]
+# The play's name of it: (host, login user, who it becomes, how). free's home on h1 is read-only, that of roofless cannot be made,
+# on h2 since a file is in its way, that of service is root's.
+WITHOUT_A_HOME = {
+    "read-only": ("h1", "free", "free", ""),
+    "read-only by sudo": ("h1", "root", "free", "sudo"),
+    "missing": ("h1", "roofless", "roofless", ""),
+    "missing by sudo": ("h1", "root", "roofless", "sudo"),
+    "missing by su": ("h1", "root", "roofless", "su"),
+    "a file": ("h2", "roofless", "roofless", ""),
+    "a file by sudo": ("h2", "root", "roofless", "sudo"),
+    "root's": ("h1", "service", "service", ""),
+    "nobody by sudo": ("h1", "root", "nobody", "sudo"),
+    "nobody by su": ("h2", "root", "nobody", "su"),
+    "www-data by sudo": ("h2", "root", "www-data", "sudo"),
+}
+# That of plain is a file system of its own, mounted noexec.
+WITHOUT_EXEC = {"noexec": ("h1", "plain", "plain", ""), "noexec by sudo": ("h1", "root", "plain", "sudo")}
 
 
-def _agreed(run: Run, user: User, where: Path) -> None:
+def _settle(stage: Stage, bed: Bed, people: dict[str, tuple[str, str, str, str]]) -> None:
+    for name, (host, login, user, way) in people.items():
+        variables: dict[str, t.Any] = {}
+        if way:
+            variables = {"ansible_become": True, "ansible_become_method": way, "ansible_become_user": user}
+        if way == "su" and user == "nobody":
+            variables["ansible_become_flags"] = "-s /bin/sh"
+        stage.add_bed_host(bed, host, login, name, **variables)
+
+
+@pytest.fixture(scope="module")
+def run(shared_stage: Stage, bed: Bed) -> Run:
+    """What came of TASKS for all of them, side by side."""
+    bed.read_only("h1", "/home/free")
+    bed.execute("h2", "touch", "/home/roofless")
+    bed.execute("h1", "sh", "-c", "mount -t tmpfs -o noexec,mode=0700,uid=$(id -u plain) tmpfs /home/plain")
+    shared_stage.add_module("program", PROGRAM)
+    _settle(shared_stage, bed, {**WITHOUT_A_HOME, **WITHOUT_EXEC})
+    return shared_stage.play(TASKS, "--forks", "4")
+
+
+def _agreed(run: Run, name: str, user: str, where: str) -> None:
     """Everything was found again, and was there."""
-    started, ended = run.result("Start"), run.result("Wait")
-    assert (ended["stdout"], ended["job"]["user"]) == (user.name, user.name)
-    assert started["job"]["async_dir"] == ended["job"]["async_dir"] == str(where)
+    started, ended = run.result("Start", name), run.result("Wait", name)
+    assert (ended["stdout"], ended["job"]["user"]) == (user, user)
+    assert started["job"]["async_dir"] == ended["job"]["async_dir"] == where
     assert started["results_file"] == ended["results_file"] == f"{where}/{started['ansible_job_id']}"
-    assert run.result("Start a module, and wait")["stat"]["isdir"] is True
-    assert [job["job"]["async_dir"] for job in run.result("Ask in a list")["jobs"]] == [str(where)] * 3
-    cleaned = [event["result"]["erased"] for event in run.of("Clean up") if event["kind"] == "item_ok"]
+    assert run.result("Start a module, and wait", name)["stat"]["isdir"] is True
+    assert [job["job"]["async_dir"] for job in run.result("Ask in a list", name)["jobs"]] == [where] * 3
+    cleaned = [event["result"]["erased"] for event in run.of("Clean up", name) if event["kind"] == "item_ok"]
     assert len(cleaned) == 3
     assert all(path.startswith(f"{where}/j") for path in cleaned)
 
 
-def _read_only(user: User) -> None:
-    user.home.mkdir(mode=0o755)
-
-
-def _missing(user: User) -> None:
-    assert not user.home.exists()
-
-
-def _a_file(user: User) -> None:
-    user.home.touch()
-
-
-@pytest.mark.parametrize(
-    ("home", "way"),
-    [(_read_only, "login"), (_read_only, "sudo"), (_missing, "login"), (_missing, "sudo"), (_missing, "su"), (_a_file, "sudo")],
-)
-def test_a_home_that_cannot_be_written_is_replaced_by_the_fallback(
-    stage: Stage,
-    make_user: t.Callable[[Path], User],
-    make_server: t.Callable[..., Server],
-    home: t.Callable[[User], None],
-    way: str,
-) -> None:
+@pytest.mark.parametrize("name", WITHOUT_A_HOME)
+def test_a_home_that_cannot_be_written_is_replaced_by_the_fallback(run: Run, bed: Bed, name: str) -> None:
     """S41"""
-    user = make_user(stage.folder / "home")
-    home(user)
-    keys = stage.folder / "keys"
-    _settle(stage, make_server(KEYS_OF_USERS.format(keys=keys)), user, keys, way)
-    run = stage.play(TASKS)
-    _agreed(run, user, user.fallback)
-    assert run.result("Start a program, and wait")["ran"] == "here"
-    assert (user.fallback.stat().st_mode & 0o777, user.fallback.stat().st_uid) == (0o700, user.uid)
+    host, _login, user, _way = WITHOUT_A_HOME[name]
+    fallback = f"/var/tmp/.longhaul-{bed.execute(host, 'id', '-u', user).strip()}"
+    _agreed(run, name, user, fallback)
+    assert run.result("Start a program, and wait", name)["ran"] == "here"
+    assert bed.execute(host, "stat", "-c", "%a %U", fallback) == f"700 {user}\n"
 
 
-@pytest.fixture
-def no_exec(stage: Stage, make_user: t.Callable[[Path], User]) -> t.Iterator[User]:
-    """A user whose home is a file system of its own, mounted noexec."""
-    user = make_user(stage.folder / "home")
-    user.home.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", f"noexec,mode=0700,uid={user.uid}", "tmpfs", str(user.home)]
-    mounted = subprocess.run(words, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
-    try:
-        yield user
-    finally:
-        subprocess.run(["umount", "--lazy", str(user.home)], check=True)
-
-
-@pytest.mark.parametrize("way", ["login", "sudo"])
-def test_a_home_that_may_not_execute_runs_commands_and_modules(
-    stage: Stage, no_exec: User, make_server: t.Callable[..., Server], way: str
-) -> None:
+@pytest.mark.parametrize("name", WITHOUT_EXEC)
+def test_a_home_that_may_not_execute_runs_commands_and_modules(run: Run, name: str) -> None:
     """S41: only a module that is a program of its own cannot be run there, and that is said in a sentence."""
-    keys = stage.folder / "keys"
-    _settle(stage, make_server(KEYS_OF_USERS.format(keys=keys)), no_exec, keys, way)
-    run = stage.play(TASKS)
-    _agreed(run, no_exec, no_exec.home / ".ansible_async")
-    assert run.last("Start a program, and wait")["kind"] == "failed"
-    program = run.result("Start a program, and wait")
+    _agreed(run, name, "plain", "/home/plain/.ansible_async")
+    assert run.last("Start a program, and wait", name)["kind"] == "failed"
+    program = run.result("Start a program, and wait", name)
     assert (program["finished"], program["job"]["state"], program["job"]["cause"]) == (True, "lost", "never_started")
     assert "Permission denied" in program["msg"]
     assert "\n" not in program["msg"]
-    assert run.result("Ask in a list")["jobs"][2]["msg"] == program["msg"]
+    assert run.result("Ask in a list", name)["jobs"][2]["msg"] == program["msg"]
 
 
-@pytest.mark.parametrize("way", ["login", "sudo"])
-def test_a_fallback_that_is_somebody_else_s_is_refused(
-    stage: Stage, make_user: t.Callable[[Path], User], make_server: t.Callable[..., Server], way: str
-) -> None:
+def test_a_fallback_that_is_somebody_else_s_is_refused(stage: Stage, bed: Bed) -> None:
     """S41, S21: one sentence that names it, from start and status alike; nothing is started."""
-    user = make_user(stage.folder / "home")
-    _read_only(user)
-    user.fallback.mkdir(mode=0o777)
-    user.fallback.chmod(0o777)
-    keys = stage.folder / "keys"
-    _settle(stage, make_server(KEYS_OF_USERS.format(keys=keys)), user, keys, way)
+    fallback = f"/var/tmp/.longhaul-{bed.execute('h2', 'id', '-u', 'service').strip()}"
+    bed.execute("h2", "mkdir", "-m", "0777", fallback)
+    people = {"login": ("h2", "service", "service", ""), "sudo": ("h2", "root", "service", "sudo")}
+    _settle(stage, bed, people)
     tasks = """
     - name: Start
       longhaul.jobs.async_start: {cmd: 'true'}
@@ -175,29 +147,22 @@ def test_a_fallback_that_is_somebody_else_s_is_refused(
       ignore_errors: true
     """
     run = stage.play(tasks)
-    for task in ("Start", "Ask"):
-        assert run.last(task)["kind"] == "failed"
-        assert str(user.fallback) in run.result(task)["msg"]
-        assert "\n" not in run.result(task)["msg"]
-    assert os.listdir(user.fallback) == []
+    for name in people:
+        for task in ("Start", "Ask"):
+            assert run.last(task, name)["kind"] == "failed"
+            assert fallback in run.result(task, name)["msg"]
+            assert "\n" not in run.result(task, name)["msg"]
+    assert bed.execute("h2", "ls", "-A", fallback) == ""
 
 
-@pytest.mark.parametrize("way", ["sudo", "su"])
-def test_nobody_starts_and_asks(stage: Stage, server: Server, way: str) -> None:
-    """S41: over ssh, whatever its home is."""
-    if os.getuid() or not shutil.which(way):
-        pytest.skip(f"needs root and {way}")
-    fallback = Path(f"/var/tmp/.longhaul-{pwd.getpwnam('nobody').pw_uid}")
-    if fallback.exists():
-        pytest.skip(f"{fallback} is there already")
-    stage.add_module("program", PROGRAM)
-    flags = {"ansible_become_flags": "-s /bin/sh"} if way == "su" else {}
-    stage.add_ssh(server, ansible_become=True, ansible_become_method=way, ansible_become_user="nobody", **flags)
-    for defaults in ("ansible_async_dir", "ansible_remote_tmp"):
-        del stage.hosts["loopback"][defaults]
-    try:
-        run = stage.play(TASKS)
-        assert run.result("Wait")["stdout"] == "nobody"
-        assert run.result("Start")["job"]["async_dir"] == run.result("Wait")["job"]["async_dir"] == str(fallback)
-    finally:
-        shutil.rmtree(fallback, ignore_errors=True)
+def test_what_core_does_without_a_home(run: Run, shared_stage: Stage) -> None:
+    """Nothing is started in any other place; it says so, but where the login's own home is read-only. A noexec home does it no harm."""
+    start = "- name: Start\n  ansible.builtin.command: id -un\n  async: 60\n  poll: 0\n"
+    core = shared_stage.play(start, "--forks", "4", hosts="read-only,missing,nobody by sudo,www-data by sudo,noexec", rc=None)
+    for name in ("missing", "nobody by sudo", "www-data by sudo"):
+        assert core.last("Start", name)["kind"] == "failed"
+        assert "could not create directory" in core.result("Start", name)["msg"]
+    assert core.last("Start", "read-only")["kind"] == "unreachable"
+    assert core.last("Start", "noexec")["kind"] == "ok"
+    TABLE["no home, or none that can be written (nobody, www-data, ...)"] = "FAILED: could not create directory"
+    TABLE["a read-only home of the login user"] = "UNREACHABLE"
