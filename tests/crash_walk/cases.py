@@ -68,7 +68,7 @@ class JobCase(Case):
 
     def refused(self, scene: Scene, sentence: str) -> None:
         """Nothing is begun and nothing left where a request is refused."""
-        assert sentence.endswith("nothing was started"), sentence
+        assert sentence.endswith(("nothing was started", "nothing was changed")), sentence
         assert not scene.directory.exists(), "refused, but the request was taken"
         wait_for(lambda: not scene.living())
         assert scene.left() == [], "refused, but something is left"

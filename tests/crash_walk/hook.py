@@ -126,6 +126,7 @@ class Hook:
 
         if name == "pipe":
             word = "".join(c for c in bytes(data[:16]).decode("ascii", "replace").strip() if c.isalpha()) if count < 16 else "much"
+            word = "exec comes next" if data == b"!" else word
             written = self.step("send " + (word or "its pid"), lambda: self.write(fd, data))
         elif name:
             written = self.step("write " + name, lambda: self.write(fd, data), "replies" if name == "reply" else "writes", half)

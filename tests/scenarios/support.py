@@ -222,13 +222,16 @@ class Stage:
             run.stop()
         for spool in self.spools:
             Engine(spool).clean_up()
-        for pid in self._left():  # core's wrappers and their modules, master connections
-            try:
-                os.killpg(os.getpgid(pid), signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        wait_for(lambda: not self._left())
+        wait_for(self._end_left)
         shutil.rmtree(self.folder)
+
+    def _end_left(self) -> bool:
+        """End core's wrappers and their modules, workers and master connections; whether there was nothing left."""
+        left = self._left()
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(os.getpgid(pid), signal.SIGKILL)
+        return not left
 
     def _left(self) -> list[int]:
         """The processes that were started by a file of the folder, or have one for an argument."""

@@ -166,9 +166,9 @@ def _tombstone(spool, jid, here, options):
         ):
             _disk.create(new + "/" + name, data, sync=True)
         _disk.fsync_path(new)
-    except OSError:
+    except OSError as exc:
         _disk.remove(new)
-        raise
+        raise Refused("the start of job %s could not be called off in %s: %s; nothing was changed" % (jid, spool, exc.strerror)) from exc
     try:
         os.rename(new, path)
     except OSError:
