@@ -35,7 +35,8 @@ def run(request, supervisor=None, payload=b"", cwd=None):
             job = _ended.unknown(jid, spool, sentence)
             job["job"].update(state="lost", cause="host_rebooted")
             return {"schema": 1, "jobs": [job], "warnings": []}
-    cwd = _command.enter(cwd)
+    if cwd or request["options"]["payload"]["kind"] == "command":  # a module leaves a bad one by itself
+        cwd = _command.enter(cwd)
     if supervisor is None:
         from ansible_collections.longhaul.jobs.plugins.module_utils._detach import Supervisor
 
