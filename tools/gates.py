@@ -355,7 +355,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["lint"]:
         return run(gates, gates.lint())
     if arguments in (["test"], ["test-all-cores"]):
-        os.environ.setdefault("LONGHAUL_WALK_EVERY", "4")  # the whole crash walk is `make crash-walk`
+        os.environ.setdefault("LONGHAUL_WALK_EVERY", "6")  # the whole crash walk is `make crash-walk`
     if arguments == ["test"]:
         return run(gates, gates.test(TESTED))
     if arguments == ["test-all-cores"]:
