@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import typing as t
@@ -247,3 +248,4 @@ def test_a_home_that_cannot_be_written(stage: Stage) -> None:
     assert keyword.end(job)["stdout"] == "here"
     keyword.play(f"- name: Clean up\n  ansible.builtin.async_status: {{jid: {job['ansible_job_id']}, mode: cleanup}}\n")
     assert not Path(job["results_file"]).exists()
+    shutil.rmtree(job["results_file"] + ".d")  # the mark of the removal
