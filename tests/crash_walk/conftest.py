@@ -1,30 +1,16 @@
 # Copyright (c) 2026, the longhaul.jobs authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Core's reader for the crash walk, the table that it ends with, and ``ansible_collections.longhaul.jobs`` made importable."""
+"""Core's reader for the crash walk, and the table that it ends with."""
 
 from __future__ import annotations
 
-import sys
 import typing as t
-from pathlib import Path
 
 import pytest
 
 if t.TYPE_CHECKING:
     from ansible_collections.longhaul.jobs.tests.crash_walk.scene import Core
-
-
-def _install_the_collection_finder() -> None:
-    if any(type(finder).__name__ == "_AnsibleCollectionFinder" for finder in sys.meta_path):
-        return
-    from ansible.plugins.loader import init_plugin_loader
-
-    above = Path(__file__).absolute().parents[4]
-    init_plugin_loader([str(above.parent)] if above.name == "ansible_collections" else [])
-
-
-_install_the_collection_finder()
 
 
 @pytest.fixture(scope="session")

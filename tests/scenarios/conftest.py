@@ -1,13 +1,12 @@
 # Copyright (c) 2026, the longhaul.jobs authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fixtures of the scenarios, and ``ansible_collections.longhaul.jobs`` made importable, as for the unit tests."""
+"""Fixtures of the scenarios."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import typing as t
 from pathlib import Path
@@ -17,18 +16,6 @@ import pytest
 if t.TYPE_CHECKING:
     from ansible_collections.longhaul.jobs.tests.scenarios.bed import Bed
     from ansible_collections.longhaul.jobs.tests.scenarios.support import Server, Stage, User
-
-
-def _install_the_collection_finder() -> None:
-    if any(type(finder).__name__ == "_AnsibleCollectionFinder" for finder in sys.meta_path):
-        return
-    from ansible.plugins.loader import init_plugin_loader
-
-    above = Path(__file__).absolute().parents[4]
-    init_plugin_loader([str(above.parent)] if above.name == "ansible_collections" else [])
-
-
-_install_the_collection_finder()
 
 
 @pytest.fixture

@@ -11,23 +11,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.longhaul.jobs.tests.scenarios.faults.core_fails import OURS as WAIT
 from ansible_collections.longhaul.jobs.tests.scenarios.support import Json, Run, Server, Stage
-
-WAIT = """
-- name: Start
-  longhaul.jobs.async_start:
-    cmd: echo begun; while ! test -e {{ gate }}; do sleep 0.1; done; echo let go
-  register: started
-
-- name: Wait
-  longhaul.jobs.async_status:
-    jid: "{{ started.ansible_job_id }}"
-    unreachable_timeout: "{{ patience }}"
-  register: ended
-  until: ended.finished
-  retries: 200
-  delay: 1
-"""
 
 
 @pytest.fixture
