@@ -134,6 +134,7 @@ def test_a_removal_takes_the_folder_of_the_module_along(keyword: Keyword) -> Non
     path = Path(job["results_file"])
     path.write_text(json.dumps({**json.loads(path.read_text()), "finished": True}))  # the commit's rename, and no more
     keyword.play(f"- name: Clean up\n  ansible.builtin.async_status: {{jid: {job['ansible_job_id']}, mode: cleanup}}\n")
+    os.kill(job["job"]["supervisor_pid"], signal.SIGKILL)  # its record is gone, so nothing else would find it
     assert not folder.exists()
 
 
