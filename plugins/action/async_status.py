@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _options, _references, _results
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._question import Question
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._selection import Selection
 
 # As the module documents them.
 OPTIONS: dict[str, dict[str, t.Any]] = {
@@ -41,17 +41,13 @@ class ActionModule(ActionBase):
         async_dir = _options.async_dir("async_dir", given["async_dir"])
         is_flat = given["jid"] is not None
         references = [_references.by_jid("jid", given["jid"])] if is_flat else _references.by_anything("jobs", given["jobs"])
-        for reference in references:
-            if not reference.jid and not reference.never_started:
-                raise AnsibleActionFail(f"jobs: got the name {reference.name}; it takes job ids and registered results")
         remote = Remote(self, task_vars, async_dir)
         # A question that is not asked again by `until` has no patience: its host is unreachable at once.
-        question = Question(remote, references, given["mode"], budget if self._task.until else 0.0)
+        question = Question(
+            remote, Selection(references), options={"mode": given["mode"]}, unreachable_timeout=budget if self._task.until else 0.0
+        )
         results = question.ask()
         shown = _results.with_streams(_results.flat(results[0])) if is_flat else _results.listed(results)
         if question.unreachable:
-            shown.update(unreachable=True, msg=question.missed)
             self._task.until = []  # core would go on asking; an empty one is met by a result that has not failed
-        elif question.missed:
-            shown["warnings"] = [question.missed]
-        return _results.finish(remote, shown)
+        return _results.finish(remote, question.mark(shown))

@@ -41,10 +41,13 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:60]}… ({len(text)} characters)"
 
 
-def validated(action: t.Any, spec: dict[str, dict[str, t.Any]], *, one_of: tuple[str, ...]) -> dict[str, t.Any]:
+def validated(
+    action: t.Any, spec: dict[str, dict[str, t.Any]], *, one_of: tuple[str, ...] = (), at_most_one_of: tuple[str, ...] = ()
+) -> dict[str, t.Any]:
     """The task's arguments as `spec` has them, with exactly one of `one_of`. Raises AnsibleActionFail; core words it."""
     refuse_unknown(action._task.action, action._task.args, spec)
-    result = action.validate_argument_spec(spec, mutually_exclusive=[one_of], required_one_of=[one_of])
+    exclusive = [group for group in (one_of, at_most_one_of) if group]
+    result = action.validate_argument_spec(spec, mutually_exclusive=exclusive, required_one_of=[one_of] if one_of else [])
     return t.cast("dict[str, t.Any]", result[1])
 
 

@@ -39,8 +39,8 @@ _SHARED = (
 )
 SOURCES = {
     "start": (*_SHARED, "_command", "_launch", "_supervisor", "_verbs.start"),
-    "status": (*_SHARED, "_verbs.status"),
-    "cancel": (*_SHARED, "_verbs.cancel", "_verbs.status"),
+    "status": (*_SHARED, "_claim", "_listing", "_verbs.status"),
+    "cancel": (*_SHARED, "_claim", "_listing", "_verbs.cancel"),
 }
 
 

@@ -15,27 +15,48 @@ from ansible_collections.longhaul.jobs.plugins.plugin_utils._core import LookMis
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import Reference
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._schedule import Clock, Patience
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._selection import Selection
 
 display = Display()
 
 
 @dataclass
 class Question:
-    """One question after jobs of one host."""
+    """One exchange about jobs of one host.
+
+    The verbs status and wait answer with the modules' own results, which core cleans; the others without, and are taken field by field.
+    """
 
     remote: Remote
-    references: list[Reference]
-    mode: str = "status"
+    selection: Selection
+    verb: str = "status"
+    options: dict[str, t.Any] = field(default_factory=dict)
+    hold: float = 0.0  # seconds that the target may wait for ends
+    extra: float = 0.0  # seconds that it may need besides
     unreachable_timeout: float = 0.0  # seconds for which it may be missed, however often it is asked meanwhile
     clock: Clock = field(default_factory=Clock)
     missed: str = ""  # why it was not answered; empty where it was
     unreachable: bool = False  # it was not answered for too long
+    entries: list[dict[str, t.Any]] = field(default_factory=list)  # what the engine has told of each job, not cleaned
 
     def ask(self) -> list[_results.JobResult]:
         """The results in the order of the references. Raises AnsibleActionFail for what the target refused."""
-        real = [reference for reference in self.references if reference.jid and not reference.is_of_check_mode]
-        entries = iter(self._exchange(real) if real else [])
-        return [self._result(reference, entries) for reference in self.references]
+        references = self.selection.references
+        if references is None:
+            self.entries = self._exchange([], None)
+            return [self._answered(Reference(), entry) for entry in self.entries]
+        real = [reference for reference in references if reference.is_askable]
+        self.entries = self._exchange(real, [reference.request for reference in real]) if real else []
+        entries = iter(self.entries)
+        return [self._result(reference, entries) for reference in references]
+
+    def mark(self, shown: _results.Result) -> _results.Result:
+        """Put into a task's result that the question was not answered, if so."""
+        if self.unreachable:
+            shown.update(unreachable=True, msg=self.missed)
+        elif self.missed:
+            shown["warnings"] = [*shown.get("warnings", []), self.missed]
+        return shown
 
     def _result(self, reference: Reference, entries: t.Iterator[dict[str, t.Any]]) -> _results.JobResult:
         if reference.never_started:
@@ -44,15 +65,21 @@ class Question:
             return _results.of_check_mode(self.remote.host, reference)
         if self.missed:
             return _results.missed(self.remote.host, reference)
-        return _results.answered(self.remote, reference, next(entries))
+        return self._answered(reference, next(entries))
 
-    def _exchange(self, real: list[Reference]) -> list[dict[str, t.Any]]:
-        jobs = [{"jid": reference.jid} for reference in real]
+    def _answered(self, reference: Reference, entry: dict[str, t.Any]) -> _results.JobResult:
+        answered = _results.answered if self.verb in ("status", "wait") else _results.told
+        return answered(self.remote, reference, entry)
+
+    def _exchange(self, real: list[Reference], jobs: list[dict[str, t.Any]] | None) -> list[dict[str, t.Any]]:
         here = [reference.async_dir for reference in real if reference.async_dir and reference.host == self.remote.host]
-        patience = Patience((self.remote.host, tuple(reference.jid for reference in real)), self.unreachable_timeout, self.clock)
+        key = (self.remote.host, tuple(reference.jid or reference.name for reference in real))
+        patience = Patience(key, self.unreachable_timeout, self.clock)
         begun = self.clock.now()
         try:
-            entries = self.remote.ask("status", jobs, {"mode": self.mode}, also_in=here)
+            entries = self.remote.ask(
+                self.verb, jobs, self.options, filters=self.selection.filters, hold=self.hold, extra=self.extra, also_in=here
+            )
         except (LookMissed, AnsibleConnectionFailure) as lost:
             patient = patience.missed(begun)
             self.missed = f"{self.remote.host} was not reached: {lost}"

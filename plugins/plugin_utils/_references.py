@@ -30,6 +30,19 @@ class Reference:
     host: str | None = None  # inventory name of the host that has it; None: whichever is asked
     async_dir: str | None = None
     never_started: str | None = None
+    unanswered: bool = False  # whether its start was never answered, so that it may still come
+
+    @property
+    def request(self) -> dict[str, t.Any]:
+        """What the engine is asked with."""
+        if not self.jid:
+            return {"name": self.name}
+        return {"jid": self.jid, "unanswered": True} if self.unanswered else {"jid": self.jid}
+
+    @property
+    def is_askable(self) -> bool:
+        """Whether there may be such a job on a host."""
+        return not self.never_started and not self.is_of_check_mode
 
     @property
     def is_of_check_mode(self) -> bool:
@@ -95,4 +108,5 @@ def _of_job(option: str, job: Mapping[str, t.Any], jid: object) -> Reference:
     name, host, async_dir = (str(job[key]) if isinstance(job.get(key), str) else None for key in ("name", "host", "async_dir"))
     if async_dir is not None and (not async_dir.startswith(("/", "~")) or "\0" in async_dir or len(async_dir) > _LONGEST_PATH):
         async_dir = None
-    return Reference(jid=str(jid), name=name, host=host, async_dir=async_dir)
+    unanswered = job.get("state") == "unknown" and job.get("reachable") is False  # as a start tells of it whose reply was lost
+    return Reference(jid=str(jid), name=name, host=host, async_dir=async_dir, unanswered=unanswered)

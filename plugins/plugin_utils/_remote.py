@@ -50,24 +50,28 @@ class Remote:
         self._direct = transport == "direct" or (transport == "auto" and _core.direct_ok(action) is None)
         self._may_change_way = transport == "auto"
         look_timeout = self._variable("longhaul_look_timeout", LOOK_TIMEOUT)
-        self._look_timeout = _options.seconds("longhaul_look_timeout", look_timeout, least=1.0)
+        self.look_timeout = _options.seconds("longhaul_look_timeout", look_timeout, least=1.0)
 
     def ask(
         self,
         verb: str,
-        jobs: list[dict[str, t.Any]],
+        jobs: list[dict[str, t.Any]] | None,
         options: dict[str, t.Any],
         *,
+        filters: dict[str, t.Any] | None = None,
         hold: float = 0.0,
+        extra: float = 0.0,
         attempt: int = 1,
         ago: float = 0.0,
         payload: bytes = b"",
         also_in: t.Iterable[str] = (),
     ) -> list[dict[str, t.Any]]:
-        """The engine's entries for `jobs`, in their order, not cleaned yet.
+        """The engine's entries for `jobs`, in their order, or for the jobs that `filters` let through, all of them if there are none;
+        not cleaned yet.
 
-        `hold`: seconds that the target may wait for the end. `attempt`, `ago`: the how manyth try of one start, and the
-        seconds since the first. `also_in`: async dirs to look in besides, unless the task names one.
+        `hold`: seconds that the target may wait for the end. `extra`: seconds that it may take besides for what it has to do.
+        `attempt`, `ago`: the how manyth try of one start, and the seconds since the first.
+        `also_in`: async dirs to look in besides, unless the task names one.
         Raises LookMissed, and AnsibleActionFail for what the target refused.
         """
         more = [] if self._explicit else [path for path in dict.fromkeys(also_in) if path not in self._async_dirs]
@@ -76,6 +80,7 @@ class Remote:
             "verb": verb,
             "async_dirs": self._async_dirs + more,
             "jobs": jobs,
+            "filters": filters,
             "options": options,
             "attempt": attempt,
             "ago": ago,
@@ -83,19 +88,19 @@ class Remote:
             "check": bool(self.action._task.check_mode),
         }
         try:
-            reply = _reply.decode(self._exchange(verb, request, payload, self._look_timeout + hold))
+            reply = _reply.decode(self._exchange(verb, request, payload, self.look_timeout + hold + extra))
         except _reply.TooLarge as too_large:
-            if len(jobs) < 2:  # no honest target's: the engine cuts each result
+            if jobs is None or len(jobs) < 2:  # no honest target's: the engine cuts each result
                 raise LookMissed(str(too_large)) from too_large
             half = len(jobs) // 2  # what many wordy jobs have to say is asked for in parts
             parts = (jobs[:half], jobs[half:])
-            return [entry for part in parts for entry in self.ask(verb, part, options, hold=hold, also_in=also_in)]
+            return [entry for part in parts for entry in self.ask(verb, part, options, hold=hold, extra=extra, also_in=also_in)]
         except _reply.Lost as lost:
             raise LookMissed(str(lost)) from lost
         if "error" in reply:
             raise AnsibleActionFail(_sentence(reply["error"]))
         entries = reply.get("jobs")
-        if not isinstance(entries, list) or len(entries) != len(jobs):
+        if not isinstance(entries, list) or (jobs is not None and len(entries) != len(jobs)):
             raise LookMissed("the reply does not tell of the jobs that were asked for")
         warnings = reply.get("warnings")
         self.warnings += [_sentence(text) for text in (warnings if isinstance(warnings, list) else [])[:_MOST_WARNINGS]]

@@ -13,7 +13,7 @@ import typing as t
 from collections.abc import Callable, Mapping
 
 from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _options
-from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import NEVER_STARTED, Reference
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import NEVER_STARTED, Reference, is_jid
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
 
 Result = dict[str, t.Any]
@@ -109,11 +109,7 @@ def answered(remote: Remote, reference: Reference, entry: Mapping[str, t.Any]) -
     shown, facts, warnings = _core.clean(remote.action, document, remote.task_vars)
     if "exception" not in document:
         shown.pop("exception", None)  # since core 2.19 put there for each failure; not the job's own
-    shown["job"] = skeleton(remote.host, reference, reachable=True)
-    told_fields = {key: check(job[key]) for key, check in _FIELDS.items() if key in job}
-    if told_fields.get("state") == "unknown":  # then the target knows less of it than the reference
-        told_fields = {key: value for key, value in told_fields.items() if value is not None and shown["job"].get(key) is None}
-    shown["job"].update(told_fields)
+    shown["job"] = _job(remote.host, reference, job)
     if isinstance(job.get("result"), dict):
         secrets = {key: entry[key] for key in ("_ansible_new_secrets",) if key in entry}
         # A level down, where core takes no key for one of its own.
@@ -121,23 +117,63 @@ def answered(remote: Remote, reference: Reference, entry: Mapping[str, t.Any]) -
         shown["job"]["result"] = own if isinstance(own, dict) else {}
     if warnings:
         shown["warnings"] = warnings
-    shown["ansible_job_id"] = reference.jid
-    for flag in ("started", "finished"):
-        shown[flag] = entry.get(flag) is True
+    _add_flags(shown, entry)
     for path in ("results_file", "erased"):
         if path in shown:
             shown[path] = _text(entry.get(path))
-    shown["failed"] = bool(shown.get("failed")) or ("erased" not in shown and shown["job"]["state"] in FAILED_STATES)
-    shown["changed"] = bool(shown.get("changed"))
-    if reference.host not in (None, remote.host) and shown["job"]["state"] == "unknown":
-        shown["msg"] = elsewhere(reference, remote.host)
-        shown["job"]["host"] = reference.host
+    _say_whose(shown, remote.host, reference)
     if job.get("no_log") and shown["failed"]:
         # Since core 2.19 a failed task's message is shown whatever is censored; the job's own may hold what no_log was to hide.
-        shown["msg"] = (
-            f"job {reference.jid} {shown['job']['state'] or 'failed'}; its own message is censored, for it was started with no_log"
-        )
+        shown["msg"] = _censored(shown)
     return JobResult(shown, facts=facts, censored=bool(job.get("no_log")))
+
+
+def told(remote: Remote, reference: Reference, entry: Mapping[str, t.Any]) -> JobResult:
+    """The same for an entry without a module's result: taken field by field, so that a thousand of them cost little. Does not raise."""
+    job = entry["job"] if isinstance(entry.get("job"), dict) else {}
+    shown: Result = {"results_file": _text(entry.get("results_file")), "job": _job(remote.host, reference, job)}
+    shown.update((flag, entry.get(flag) is True) for flag in ("failed", "changed"))
+    if isinstance(entry.get("msg"), str):
+        shown["msg"] = _text(entry["msg"])
+    _add_flags(shown, entry)
+    _say_whose(shown, remote.host, reference)
+    if job.get("no_log"):  # what the job itself may have written or been called with
+        if "msg" in shown:
+            shown["msg"] = _censored(shown)
+        for holder in (*(shown["job"].get("survivors") or []), shown["job"].get("progress") or {}):
+            holder.update((key, None) for key in ("command", "message") if key in holder)
+    return JobResult(shown)
+
+
+def _job(host: str, reference: Reference, job: Mapping[str, t.Any]) -> Result:
+    """The `job` of a result: what the reference knows, and what the target tells, each field checked."""
+    found = skeleton(host, reference, reachable=True)
+    if is_jid(job.get("jid")) and (not reference.jid or job.get("attached") is True):
+        found["jid"] = str(job["jid"])
+    fields = {key: check(job[key]) for key, check in _FIELDS.items() if key in job}
+    if fields.get("state") == "unknown":  # then the target knows less of it than the reference
+        fields = {key: value for key, value in fields.items() if value is not None and found.get(key) is None}
+    return {**found, **fields}
+
+
+def _add_flags(shown: Result, entry: Mapping[str, t.Any]) -> None:
+    shown["ansible_job_id"] = shown["job"]["jid"]
+    for flag in ("started", "finished"):
+        shown[flag] = entry.get(flag) is True
+    shown["failed"] = bool(shown.get("failed")) or ("erased" not in shown and shown["job"]["state"] in FAILED_STATES)
+    shown["changed"] = bool(shown.get("changed"))
+
+
+def _say_whose(shown: Result, host: str, reference: Reference) -> None:
+    """Say of a job that is not here whose it is, where the reference knows."""
+    if reference.host not in (None, host) and shown["job"]["state"] == "unknown":
+        shown["msg"] = elsewhere(reference, host)
+        shown["job"]["host"] = reference.host
+
+
+def _censored(shown: Result) -> str:
+    job = shown["job"]
+    return f"job {job['jid']} {job['state'] or 'failed'}; its own message is censored, for it was started with no_log"
 
 
 def skeleton(host: str, reference: Reference, *, reachable: bool) -> Result:
@@ -178,7 +214,7 @@ def never_started(host: str, reference: Reference) -> JobResult:
 
 def elsewhere(reference: Reference, host: str) -> str:
     """The refusal of a reference of another host."""
-    return f"job {reference.jid} is one of {reference.host}, not of {host}: ask with delegate_to: {reference.host}"
+    return f"job {reference.jid or reference.name} is one of {reference.host}, not of {host}: ask with delegate_to: {reference.host}"
 
 
 def with_streams(shown: Result) -> Result:
@@ -207,7 +243,7 @@ def listed(results: list[JobResult]) -> Result:
         "changed": any(job["changed"] for job in jobs),
     }
     if failed:
-        named = "; ".join(f"{job['ansible_job_id'] or 'a job'} ({_why(job)})" for job in failed)
+        named = "; ".join(f"{job['ansible_job_id'] or job['job'].get('name') or 'a job'} ({_why(job)})" for job in failed)
         top["msg"] = f"{len(failed)} of {len(jobs)} jobs failed: {named}"
     if any(result.censored for result in results):
         top["_ansible_no_log"] = True

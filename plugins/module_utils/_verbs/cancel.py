@@ -7,10 +7,20 @@ import _signal as signal
 import os
 import time
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _answer, _commit, _disk, _end, _ended, _facts, _process, _record, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils import (
+    _answer,
+    _commit,
+    _disk,
+    _end,
+    _ended,
+    _facts,
+    _listing,
+    _process,
+    _record,
+    _spool,
+)
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused, dumps
 from ansible_collections.longhaul.jobs.plugins.module_utils._hold import sleep_on
-from ansible_collections.longhaul.jobs.plugins.module_utils._verbs.status import nowhere
 
 SUPERVISOR_SECONDS = 2.0  # beyond the grace: how long a supervisor may take before it is killed
 DYING_SECONDS = 10.0  # how long a killed process may take to be gone on a busy machine
@@ -22,23 +32,18 @@ ROUNDS = 5
 def run(request):
     """The reply to a cancel request. Raises Refused."""
     here = _facts.Here()
-    dirs, reasons = _spool.for_questions(request["async_dirs"])
-    if not dirs and reasons:
-        raise Refused("%s; nothing was cancelled" % "; ".join(reasons))
-    for job in request["jobs"]:
-        if not _spool.valid_jid(job["jid"]):
-            raise Refused("%r is not a job id; nothing was cancelled" % job["jid"])
+    places = _listing.Places(request, here)
     jobs = [_cancel(job, here, request) for job in request["jobs"]]
-    return {"schema": 1, "jobs": jobs, "warnings": reasons}
+    return {"schema": 1, "jobs": jobs, "warnings": places.reasons}
 
 
 def _cancel(job, here, request):
-    jid, write = job["jid"], not request["check"]
+    write = not request["check"]
     for _round in range(ROUNDS):
-        dirs, reasons = _spool.for_questions(request["async_dirs"])
-        spool = _spool.find(dirs, jid)
+        places = _listing.Places(request, here)  # again, for the start that is called off may come in between
+        spool, jid = places.find(job)
         if spool is None:
-            document = nowhere(jid, dirs, request["async_dirs"], reasons)
+            document = places.nowhere(job)
             if not job.get("unanswered"):
                 return document
             if not write:

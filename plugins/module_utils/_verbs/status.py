@@ -5,58 +5,36 @@
 
 import time
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _answer, _facts, _spool
-from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused
+from ansible_collections.longhaul.jobs.plugins.module_utils import _answer, _facts, _listing
 
 
 def run(request):
     """The reply to a status request. Raises Refused."""
-    dirs, reasons = _spool.for_questions(request["async_dirs"])
-    if not dirs and reasons:
-        raise Refused("; ".join(reasons))
     here = _facts.Here()
-    jids = [job["jid"] for job in request["jobs"]]
-    for jid in jids:
-        if not _spool.valid_jid(jid):
-            raise Refused("%r is not a job id" % jid)
+    places = _listing.Places(request, here)
     if request["hold"] > 0:
         from ansible_collections.longhaul.jobs.plugins.module_utils._hold import until_ended
 
         until = time.monotonic() + request["hold"]
-        for jid in jids:
-            spool = _spool.find(dirs, jid)
+        for spool, jid in map(places.find, request["jobs"]):
             if spool:
                 until_ended(spool, jid, here, until - time.monotonic())
     write = not request["check"]
     look = _cleanup if request["options"]["mode"] == "cleanup" else _status
-    asked = (dirs, request["async_dirs"], reasons)
-    return {"schema": 1, "jobs": [look(asked, jid, here, write) for jid in jids], "warnings": reasons}
+    documents = []
+    for job in request["jobs"]:
+        spool, jid = places.find(job)
+        documents.append(look(spool, jid, here, write) if spool else places.nowhere(job))
+    return {"schema": 1, "jobs": documents, "warnings": places.reasons}
 
 
-def _status(asked, jid, here, write):
-    spool = _spool.find(asked[0], jid)
-    return _answer.settle(spool, jid, here, write)[0] if spool else nowhere(jid, *asked)
+def _status(spool, jid, here, write):
+    return _answer.settle(spool, jid, here, write)[0]
 
 
-def nowhere(jid, dirs, asked, reasons):
-    """The job result of a job that none of ``dirs`` knows, of the async dirs ``asked`` for; ``reasons`` stand against the others."""
-    places = [path for path in map(_spool.expand, asked) if path]
-    if dirs:
-        sentence = "could not find job %s in %s" % (jid, " or ".join(dirs))
-    else:
-        sentence = "could not find job %s: there is no async dir %s" % (jid, " or ".join(places))
-    sentence = "; ".join([sentence] + reasons)
-    from ansible_collections.longhaul.jobs.plugins.module_utils import _ended
-
-    return _ended.unknown(jid, (dirs or places or [None])[0], sentence)
-
-
-def _cleanup(asked, jid, here, write):
+def _cleanup(spool, jid, here, write):
     from ansible_collections.longhaul.jobs.plugins.module_utils._end import go_on_removing, remove
 
-    spool = _spool.find(asked[0], jid)
-    if not spool:
-        return nowhere(jid, *asked)
     document, facts, verdict = _answer.settle(spool, jid, here, write)
     if verdict.state == "unknown" and facts.removed and write:
         go_on_removing(facts)

@@ -140,6 +140,8 @@ def test_status_of_many_is_a_list(play: Play) -> None:
     result = play.run(async_status, {"jobs": registered}, [entry("j1.1", state="succeeded"), entry("j2.2")])
     assert [job["ansible_job_id"] for job in result["jobs"]] == ["j1.1", "j2.2"]
     assert (result["finished"], result["failed"]) == (False, False)
+    by_name = play.run(async_status, {"jobs": "nightly"}, [entry("j3.3", job={"name": "nightly"})])
+    assert (by_name["jobs"][0]["ansible_job_id"], play.engine.asked[-1]["jobs"]) == ("j3.3", [{"name": "nightly"}])
     assert play.run(async_status, {"jobs": []}) == {"jobs": [], "finished": True, "failed": False, "changed": False}
 
 
@@ -150,7 +152,7 @@ def test_status_of_check_mode(play: Play) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [{}, {"jid": "../x"}, {"jid": JID, "jobs": []}, {"jobs": "name"}, {"jobs": {"a": 1}}, {"jid": JID, "mode": "x"}]
+    "args", [{}, {"jid": "../x"}, {"jid": JID, "jobs": []}, {"jobs": "no name"}, {"jid": "name"}, {"jobs": {"a": 1}}, {"jid": JID, "mode": "x"}]
 )
 def test_senseless_questions(play: Play, args: dict[str, t.Any]) -> None:
     assert play.run(async_status, args)["failed"] is True

@@ -12,6 +12,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._core import LookMissed
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._question import Question
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import Reference, new_jid
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._selection import Selection
 from ansible_collections.longhaul.jobs.tests.unit.plugins.plugin_utils.controller import JID, Far, TurnedClock, core, entry, told
 
 __all__ = ["core", "told"]
@@ -21,15 +22,16 @@ CUT = LookMissed("the reply was cut short")
 
 def _question(far: Far, *references: Reference, **fields: t.Any) -> Question:
     remote: t.Any = far
-    return Question(remote, list(references), **fields)
+    return Question(remote, Selection(list(references)), **fields)
 
 
 def test_only_what_can_be_there_is_asked_for() -> None:
     check = new_jid(check_mode=True)
     far = Far([entry("j1.1"), entry("j2.2", state="succeeded")])
     references = [Reference("j1.1"), Reference(check), Reference(never_started="no"), Reference("j2.2")]
-    results = [result.shown for result in _question(far, *references, mode="cleanup").ask()]
-    assert far.asked == [{"verb": "status", "jobs": [{"jid": "j1.1"}, {"jid": "j2.2"}], "options": {"mode": "cleanup"}, "also_in": []}]
+    results = [result.shown for result in _question(far, *references, options={"mode": "cleanup"}).ask()]
+    asked = {"verb": "status", "jobs": [{"jid": "j1.1"}, {"jid": "j2.2"}], "options": {"mode": "cleanup"}, "filters": None}
+    assert far.asked == [{**asked, "hold": 0.0, "extra": 0.0, "also_in": []}]
     assert [result["ansible_job_id"] for result in results] == ["j1.1", check, None, "j2.2"]
     assert [(result["finished"], result["failed"]) for result in results] == [(False, False), (True, False), (True, True), (True, False)]
 

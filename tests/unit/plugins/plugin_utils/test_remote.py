@@ -85,6 +85,7 @@ def test_the_request(core: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
             "verb": "status",
             "async_dirs": ["~/.ansible_async", None, "/b"],
             "jobs": JOBS,
+            "filters": None,
             "options": {"mode": "status"},
             "attempt": 2,
             "ago": 1.5,
