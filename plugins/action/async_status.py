@@ -43,9 +43,9 @@ class ActionModule(ActionBase):
         references = [_references.by_jid("jid", given["jid"])] if is_flat else _references.by_anything("jobs", given["jobs"])
         remote = Remote(self, task_vars, async_dir)
         # A question that is not asked again by `until` has no patience: its host is unreachable at once.
-        question = Question(
-            remote, Selection(references), options={"mode": given["mode"]}, unreachable_timeout=budget if self._task.until else 0.0
-        )
+        repeated = bool(self._task.until)
+        question = Question(remote, Selection(references), options={"mode": given["mode"]}, keeps=repeated and given["mode"] == "status")
+        question.unreachable_timeout = budget if repeated else 0.0
         results = question.ask()
         shown = _results.with_streams(_results.flat(results[0])) if is_flat else _results.listed(results)
         if question.unreachable:

@@ -19,6 +19,10 @@ from ansible_collections.longhaul.jobs.plugins.plugin_utils._selection import Se
 
 display = Display()
 
+# What jobs that have ended answered to earlier attempts of `until`, by task and host: fetched and cleaned once. A dict of the module's
+# for the reason that _schedule has one.
+_ended: dict[t.Hashable, dict[str, _results.JobResult]] = {}
+
 
 @dataclass
 class Question:
@@ -34,6 +38,7 @@ class Question:
     hold: float = 0.0  # seconds that the target may wait for ends
     extra: float = 0.0  # seconds that it may need besides
     unreachable_timeout: float = 0.0  # seconds for which it may be missed, however often it is asked meanwhile
+    keeps: bool = False  # whether the ends that are told are kept for when it is asked again
     clock: Clock = field(default_factory=Clock)
     missed: str = ""  # why it was not answered; empty where it was
     unreachable: bool = False  # it was not answered for too long
@@ -45,10 +50,15 @@ class Question:
         if references is None:
             self.entries = self._exchange([], None)
             return [self._answered(Reference(), entry) for entry in self.entries]
-        real = [reference for reference in references if reference.is_askable]
+        kept = _ended.setdefault(self.remote.task_key, {}) if self.keeps else {}
+        real = [reference for reference in references if reference.is_askable and reference.jid not in kept]
         self.entries = self._exchange(real, [reference.request for reference in real]) if real else []
         entries = iter(self.entries)
-        return [self._result(reference, entries) for reference in references]
+        results = [kept.get(str(reference.jid)) or self._result(reference, entries) for reference in references]
+        if self.keeps:
+            ends = {result.shown["ansible_job_id"]: result for result in results if result.shown["job"]["state"] in _results.ENDED_STATES}
+            _ended[self.remote.task_key] = ends if len(ends) < len(results) else {}
+        return results
 
     def mark(self, shown: _results.Result) -> _results.Result:
         """Put into a task's result that the question was not answered, if so."""

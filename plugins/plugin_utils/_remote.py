@@ -106,6 +106,11 @@ class Remote:
         self.warnings += [_sentence(text) for text in (warnings if isinstance(warnings, list) else [])[:_MOST_WARNINGS]]
         return [entry if isinstance(entry, dict) else {} for entry in entries]
 
+    @property
+    def task_key(self) -> t.Hashable:
+        """What tells this task on this host from others, the same in each attempt of its `until`."""
+        return (self.action._task._uuid, self.host)
+
     def close(self) -> None:
         """Really close the connection. Does not raise."""
         _core.close(self.action)

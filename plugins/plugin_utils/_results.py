@@ -18,6 +18,7 @@ from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remot
 
 Result = dict[str, t.Any]
 
+ENDED_STATES = ("succeeded", "failed", "timed_out", "cancelled")  # for good, by what is recorded
 FAILED_STATES = ("failed", "timed_out", "cancelled", "lost", "unknown", "foreign")
 _STATES = ("queued", "running", "orphaned", "succeeded", *FAILED_STATES)
 _CAUSES = (

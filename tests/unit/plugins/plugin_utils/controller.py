@@ -42,7 +42,7 @@ def task(**fields: t.Any) -> t.Any:
         "vars": {},
         "args": {},
     }
-    known.update(async_val=0, poll=15, action="longhaul.jobs.async_start")
+    known.update(async_val=0, poll=15, action="longhaul.jobs.async_start", _uuid="a task")
     return types.SimpleNamespace(**{**known, **fields})
 
 
@@ -85,6 +85,7 @@ class Far(Engine):
         self.task_vars = dict(TASK_VARS)
         self.facts: dict[str, str] = {}
         self.warnings: list[str] = []
+        self.task_key = ("a task", host)
         self.closed = 0
 
     def close(self) -> None:

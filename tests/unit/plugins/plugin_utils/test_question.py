@@ -77,3 +77,19 @@ def test_patience_over_several_attempts(told: list[str]) -> None:
     ]
     assert len(told) == 6
     assert "asked again, until it has been so for 60 s" in told[0]
+
+
+def test_an_end_that_was_told_is_not_fetched_again() -> None:
+    """In `until`: each attempt makes a new question, and cleaning a large result takes core longer than all else."""
+    first, second = new_jid(), new_jid()
+    answers: list[t.Any] = [[entry(first, state="succeeded", stdout="x"), entry(second)], CUT, [entry(second, state="lost")]]
+    answers.append([entry(second, state="failed", failed=True)])
+    far = Far(*answers, [entry(first, state="unknown"), entry(second, state="unknown")])
+    seen = []
+    for _answer in answers:
+        question = _question(far, Reference(first), Reference(second), keeps=True, unreachable_timeout=60)
+        seen.append([(job.shown.get("stdout"), job.shown["finished"]) for job in question.ask()])
+    assert [asked["jobs"] for asked in far.asked] == [[{"jid": first}, {"jid": second}], *[[{"jid": second}]] * 3]
+    assert seen == [[("x", True), (None, False)], [("x", True), (None, False)], *[[("x", True), (None, True)]] * 2]
+    again = _question(far, Reference(first), Reference(second), keeps=True).ask()
+    assert [job.shown["job"]["state"] for job in again] == ["unknown"] * 2
