@@ -13,7 +13,7 @@ GATES := $(PYTHON) -B tools/gates.py
 
 export TARGETS TRIALS
 .DEFAULT_GOAL := help
-.PHONY: bench bed-up bed-down help demo test test-all-cores lint list clean
+.PHONY: bench bench-wait bed-up bed-down help demo test test-all-cores lint list clean
 
 help:
 	@echo 'make demo            see it work, on this machine'
@@ -21,6 +21,7 @@ help:
 	@echo 'make test-all-cores  the same with all seven cores, and ansible-test sanity of each'
 	@echo 'make lint            only what looks at the files'
 	@echo 'make bench           figures, measured beside those of core, each with its bound (some minutes)'
+	@echo 'make bench-wait      many jobs on many hosts waited for, beside core, and the connections that are open meanwhile (some minutes)'
 	@echo 'make keyword-matrix  unmodified playbooks on the engines of core and ours, with the cores 2.16, 2.18, 2.21 and 2.22'
 	@echo 'make integration-matrix  the integration targets over all ways to a host, of which each goes a quarter in make test'
 	@echo 'make bed-up          hosts to try things on (HOSTS=4); needs root; prints the folder with their inventory.ini'
@@ -49,6 +50,9 @@ python:
 
 bench: | python
 	@$(PYTHON) -B tools/bench.py
+
+bench-wait: | python
+	@$(PYTHON) -B tools/bench_wait.py
 
 # Hosts of Linux namespaces, see tools/test_bed; .build/beds has the folders of those that are up.
 HOSTS ?= 4

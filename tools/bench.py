@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bench_listing
 from bed import Bed, run
 from setting_up import BUILD, Environments, environment, packages, tree
 from sshd import Sshd
@@ -204,6 +205,7 @@ def measure(bench: Bench) -> int:
     bench.exchanges()
     bench.items()
     bench.memory()
+    bench_listing.measure(bench)
     print("all bounds hold" if bench.good else "a bound was missed")
     return 0 if bench.good else 1
 

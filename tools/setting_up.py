@@ -196,13 +196,15 @@ def packages() -> list[str]:
 
 def _absent() -> list[str]:
     """The packages whose program is not here."""
-    programs = {"openssh-client": "ssh", "sudo": "sudo", "iproute2": "ip", "nftables": "nft", "mount": "mount"}
+    programs = {"openssh-client": "ssh", "sudo": "sudo", "iproute2": "ip", "nftables": "nft", "mount": "mount", "faketime": "faketime"}
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     absent = [name for name, program in programs.items() if not shutil.which(program, path=path)]
     if sshd.binary() is None:
         absent.append("openssh-server")
     if not os.path.exists("/usr/bin/python3"):
         absent.append("python3")  # the hosts' of a test bed
+    if shutil.which("apt-get") and not os.path.exists("/usr/lib/python3/dist-packages/apt"):
+        absent.append("python3-apt")  # what ansible.builtin.apt stands on
     if not any(python.venv for version, python in pythons.find().items() if version >= (3, 11)):
         absent.append("python3-venv")
     return absent

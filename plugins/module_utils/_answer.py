@@ -6,6 +6,8 @@
 Most looks meet a job that runs, or an end that stands in its file; what else there is (_end) is compiled when it is needed.
 """
 
+import os
+
 from ansible_collections.longhaul.jobs.plugins.module_utils import _facts, _record, _spool
 
 
@@ -21,6 +23,16 @@ def settle(spool, jid, here, write=True):
 
 def answer(facts, verdict, **known):
     """The job result for what was judged; ``known`` are keys of ``job`` that the caller knows better. Writes nothing."""
+    document = _document(facts, verdict, known)
+    progress = facts.path + "/progress"
+    if os.path.lexists(progress):
+        from ansible_collections.longhaul.jobs.plugins.module_utils import _progress
+
+        document["job"]["progress"] = _progress.read(progress, None if document.get("finished") else document["job"].get("elapsed"))
+    return document
+
+
+def _document(facts, verdict, known):
     if verdict.recorded and facts.ours:
         return facts.document
     known.setdefault("verified", verdict.verified)

@@ -6,6 +6,7 @@
 import os
 
 from ansible_collections.longhaul.jobs.plugins.module_utils import (
+    _claim,
     _commit,
     _disk,
     _ended,
@@ -13,6 +14,7 @@ from ansible_collections.longhaul.jobs.plugins.module_utils import (
     _process,
     _record,
     _result,
+    _spool,
     _verdict,
 )
 
@@ -24,18 +26,7 @@ def verdict_lock(path, seconds=LOCK_SECONDS):
 
     Raises OSError, EAGAIN where another holds it for so long.
     """
-    name = path + "/verdict.lock"
-    while True:
-        fd = _disk.lock(name, seconds)
-        if fd is None:
-            return None
-        try:
-            held, now = os.fstat(fd), os.stat(name)
-            if (held.st_dev, held.st_ino) == (now.st_dev, now.st_ino):
-                return fd
-        except FileNotFoundError:
-            pass
-        os.close(fd)
+    return _claim.lock_in_place(path + "/verdict.lock", seconds)
 
 
 def under_lock(facts, answer):
@@ -83,38 +74,30 @@ def enforce(facts):
     return {"survivors": survivors, "verified": verified}, facts, verdict
 
 
-def cancelled(facts, verdict, **known):
+def cancelled(facts, **known):
     """Commit that a job is cancelled whose supervisor is gone and whose processes were ended: the job result."""
     cause = "cancelled" if facts.started else "never_started"
     verdict = _verdict.Verdict("cancelled", cause, act="commit")
     return write_end(facts, verdict, document(facts, verdict, known))
 
 
-def seen(facts):
-    """Every (pid, start time) of a job, to be found by its supervisor too while that lives."""
+def tree(facts):
+    """The processes of a job; those that have lost its mark (su, sudo) are told by their parent, while its supervisor lives."""
     from ansible_collections.longhaul.jobs.plugins.module_utils import _kill
 
-    tree = _kill.Tree(facts.jid, facts.record["mark"], facts.started, facts.record["supervisor"])
-    tree.find()
-    return tree.seen
+    return _kill.Tree(facts.jid, facts.record["mark"], facts.started, facts.record["supervisor"])
 
 
-def end_tree(facts, number, grace, seen=()):
-    """End all processes of a job without a supervisor, and what was ``seen`` of it before: (survivors, verified)."""
-    from ansible_collections.longhaul.jobs.plugins.module_utils import _kill
-
-    tree = _kill.Tree(facts.jid, facts.record["mark"], facts.started, facts.record["supervisor"])
-    tree.remember(seen)
-    survivors, verified = tree.end(number, grace, lambda: None)
+def end_tree(facts, number, grace):
+    """End all processes of a job without a supervisor: (survivors, verified)."""
+    survivors, verified = tree(facts).end(number, grace, lambda: None)
     return survivors, verified and (facts.started or {}).get("marked", True)
 
 
 def remains(facts):
     """What still lives of a job whose payload is gone: described, not touched; a job may have started a service."""
-    from ansible_collections.longhaul.jobs.plugins.module_utils import _kill
-
-    tree = _kill.Tree(facts.jid, facts.record["mark"], facts.started, facts.record["supervisor"])
-    return tree.describe(tree.find())
+    processes = tree(facts)
+    return processes.describe(processes.find())
 
 
 def document(facts, verdict, known):
@@ -186,16 +169,19 @@ def remove(facts):
         return False
     try:
         facts, verdict = _facts.look(facts.spool, facts.jid, facts.here)
-        if verdict.state in ("running", "orphaned", "foreign"):
+        whole = _facts.Facts(facts.spool, facts.jid, facts.here, whole=True)  # an end in the job file hides whose it is
+        foreign = whole.record and not whole.same_boot and not whole.same_host
+        if foreign or verdict.state in ("running", "orphaned", "foreign"):
             return False
         if os.path.exists(facts.path + "/job.json"):
             os.rename(facts.path + "/job.json", facts.path + "/removed")  # needs no space; from here the job is gone
         _disk.remove(facts.results_file)
         _commit.discard(facts.path)
         _clear(facts.path)
-        return True
     finally:
         os.close(lock)
+    _forget(facts)
+    return True
 
 
 def go_on_removing(facts):
@@ -209,6 +195,14 @@ def go_on_removing(facts):
     finally:
         if lock is not None:
             os.close(lock)
+    _forget(facts)
+
+
+def _forget(facts):
+    """Take away the claim of a job that is removed: behind the verdict's lock, for who starts by a name takes them the other way round."""
+    name = (_record.parse(_spool.read_file(facts.path + "/removed")) or {}).get("name")
+    if name:
+        _claim.forget(facts.spool, facts.here, name, facts.jid)
 
 
 def _clear(path):

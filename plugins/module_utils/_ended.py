@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The job files of jobs that have ended, or that are not there, and the sentences that say how."""
 
+import os
 import time
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _record
+from ansible_collections.longhaul.jobs.plugins.module_utils import _process, _record
 
 CAUSES = {
     "host_rebooted": "the host, or the container, was restarted while it ran",
@@ -61,7 +62,8 @@ def message(job):
 
 def unknown(jid, async_dir, sentence):
     """The job result of a job that is not there."""
-    stub = {"jid": jid, "async_dir": async_dir, "results_file": async_dir + "/" + jid if async_dir else None}
+    stub = {"jid": jid, "async_dir": async_dir, "results_file": "%s/%s" % (async_dir, jid) if async_dir and jid else None}
+    stub["user"] = _process.user_name(os.geteuid())  # who has looked for it
     result = {"failed": True, "msg": sentence}
     return _record.document(result, _record.fields(stub, None, state="unknown"), started=False, finished=True)
 

@@ -44,8 +44,8 @@ class Facts:
         self.directory = os.path.isdir(self.path)
         # A finished job file is the truth whatever else there is, so it may be looked at first. Any other may not: an end
         # that is committed and removed in between would read as "unknown".
-        self.job_file = self._job_file()
-        if self.job_file == _verdict.FINISHED and not whole:
+        if not whole and self._job_file() == _verdict.FINISHED:
+            self.job_file = _verdict.FINISHED
             return
         if self.directory:
             self.lock = _spool.probe(self.path + "/lock")

@@ -167,14 +167,22 @@ class Tree:
                 self.refused[pid] = processes[pid]
 
     def end(self, number, grace, reap):
-        """End them all: ``number`` and CONT, up to ``grace`` seconds, then KILL until none is left.
+        """End them all: ask, then outlast."""
+        self.ask(number)
+        return self.outlast(grace, reap)
+
+    def ask(self, number):
+        """Send them all ``number``, and CONT, so that what is stopped hears it."""
+        ours = self.find()
+        self.send(ours, number)
+        self.send(ours, signal.SIGCONT)
+
+    def outlast(self, grace, reap):
+        """Wait up to ``grace`` seconds for what was asked, then KILL until none is left.
 
         ``reap()`` collects children of the caller that have died. Returns (survivors, verified): what could not be ended as
         [{"pid", "user", "command"}], and whether nothing else can be left.
         """
-        ours = self.find()
-        self.send(ours, number)
-        self.send(ours, signal.SIGCONT)
         until, pause = time.monotonic() + grace, 0.002
         while True:
             reap()

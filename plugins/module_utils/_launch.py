@@ -32,6 +32,7 @@ class Launch:
         """``supervisor`` is a _detach.Supervisor that waits for its code, ``payload`` the bytes of a module, ``cwd`` where the job is to
         run (bytes), None for where the supervisor is."""
         self.jid = request["jobs"][0]["jid"]
+        self.attempt = request["attempt"]
         self.options = request["options"]
         self.spool = spool
         self.here = here
@@ -41,17 +42,47 @@ class Launch:
         self.path = "%s/%s.d" % (spool, self.jid)
         self.new = "%s/.new-%s-%s" % (spool, self.jid, os.urandom(4).hex())
         self.command = self.options["payload"]["kind"] == "command"
+        self.fed = False
+        self.claim = self.fingerprint = self.holder = None  # with a name: the claim while it is held, what tells the work, who held it
         # Whatever is wrong with the request is found here, before anything is laid down.
         self.prepared = _command.prepare(self.options["payload"]) if self.command else None
         self.environment = self._environment()
         self.argv = self._argv()
 
     def start(self):
-        """Start the job, or meet an earlier attempt: whether this attempt started it. Raises Refused; OSError for the disk."""
+        """Start the job, or meet an earlier attempt, or the job that holds its name: the id of the job that answers.
+
+        Raises Refused; OSError for the disk.
+        """
         if os.path.isdir(self.path):
+            return self._met()
+        try:
+            self.fed = self.feed()  # before the name is claimed: who feeds on must not hold that
+            if self.options["name"]:
+                from ansible_collections.longhaul.jobs.plugins.module_utils import _holder
+
+                self.fingerprint = _holder.fingerprint(self.spool, self.options["work"], (self.prepared or {}).get("cwd") or self.cwd)
+                self.claim = _holder.claim(self)
+        except OSError as exc:
+            raise self._refusal(exc) from exc
+        try:
+            return self._start()
+        finally:
+            if self.claim:
+                self.claim.close()
+
+    def _refusal(self, exc):
+        if isinstance(exc, BrokenPipeError):
+            return Refused(DEAD)
+        return Refused("no job can be laid down in %s: %s; nothing was started" % (self.spool, exc.strerror))
+
+    def _start(self):
+        if os.path.isdir(self.path):  # again, now that nobody else starts by the name
+            return self._met()
+        held_by = self.claim and self.claim.holder()
+        if held_by not in (None, self.jid) and self._is_answered_by(held_by):
             self.supervisor.let_go()
-            self.meet()
-            return False
+            return held_by
         pid = int(self.supervisor.receive() or 0)
         if not pid:
             raise Refused(DEAD)
@@ -66,14 +97,14 @@ class Launch:
                 raise Refused(DEAD)
             for path in ("/job.json", "/end.new", ""):
                 _disk.fsync_path(self.new + path)
+            if self.claim:
+                self.claim.write(self.jid)  # before the rename: whoever finds this id and no directory finds the name free
             taken = self.take()
         except Exception as exc:
             self.supervisor.let_go()
             _disk.remove(self.new)
-            if isinstance(exc, BrokenPipeError):
-                raise Refused(DEAD) from exc
             if isinstance(exc, OSError):
-                raise Refused("no job can be laid down in %s: %s; nothing was started" % (self.spool, exc.strerror)) from exc
+                raise self._refusal(exc) from exc
             raise
         finally:
             os.umask(umask)
@@ -89,8 +120,22 @@ class Launch:
             except OSError:
                 pass
         if not told:
-            self.meet()  # an earlier attempt was faster, or the supervisor is gone: what can be seen decides
-        return taken
+            self.meet(self.jid)  # an earlier attempt was faster, or the supervisor is gone: what can be seen decides
+        return self.jid
+
+    def _met(self):
+        self.supervisor.let_go()
+        self.meet(self.jid)
+        return self.jid
+
+    def _is_answered_by(self, jid):
+        """Whether the job that holds the name answers this start; else it has ended. Raises Refused."""
+        from ansible_collections.longhaul.jobs.plugins.module_utils import _holder
+
+        if self.options["if_running"] != "replace":
+            self.meet(jid)
+        self.holder = _holder.Holder(self, jid)
+        return self.holder.answers()
 
     def take(self):
         """The rename that takes the request; False where an earlier attempt was faster."""
@@ -108,21 +153,23 @@ class Launch:
         _disk.remove(self.new)
         return False
 
-    def meet(self):
-        """Wait until an earlier attempt is past its handshake: an end, the payload exec'ed, or nobody left."""
+    def meet(self, jid):
+        """Wait until a job that another has started is past its handshake: an end, the payload exec'ed, or nobody left."""
+        results_file = "%s/%s" % (self.spool, jid)
+        path = results_file + ".d"
         until = time.monotonic() + MEET_SECONDS
         while time.monotonic() < until:
-            if os.path.exists(self.path[:-2]) or not os.path.isdir(self.path):
+            if os.path.exists(results_file) or not os.path.isdir(path):
                 return
             started = None
             try:
-                started = _record.parse(_spool.read_file(self.path + "/started.json"))
+                started = _record.parse(_spool.read_file(path + "/started.json"))
             except OSError:
                 pass
             living = _process.alive(started)
-            if living and _process.has_cookie(started["pid"], self.jid):
+            if living and _process.has_cookie(started["pid"], jid):
                 return
-            if _spool.probe(self.path + "/lock") != _spool.HELD and not living:
+            if _spool.probe(path + "/lock") != _spool.HELD and not living:
                 return
             time.sleep(0.01)
 
@@ -131,7 +178,12 @@ class Launch:
         options = self.options
         record = _record.blank(self.jid, self.spool, self.here)
         record.update((key, options[key]) for key in ("name", "labels", "module", "no_log", "time_limit", "grace", "retain"))
-        record.update(kind=options["payload"]["kind"], mark=_kill.new_mark(), supervisor=_process.identity(supervisor_pid))
+        record.update(
+            kind=options["payload"]["kind"],
+            fingerprint=self.fingerprint,
+            mark=_kill.new_mark(),
+            supervisor=_process.identity(supervisor_pid),
+        )
         return record
 
     def job(self, record):
@@ -141,7 +193,7 @@ class Launch:
         if self.command:
             job.update((key, self.prepared[key]) for key in ("shown", "skip", "strip"))
             job["cwd"] = self.prepared["cwd"] or self.cwd
-        job["feed"] = self.feed()
+        job["feed"] = self.fed
         return job
 
     def _argv(self):
@@ -198,6 +250,8 @@ class Launch:
                 written += os.write(pipe, data[written:])
         except BlockingIOError:
             self.forked_feeder(pipe, data[written:])
+        except BrokenPipeError:
+            pass  # the supervisor's process has died, which will show
         os.close(pipe)
         return True
 
@@ -279,37 +333,3 @@ def _find(name):
         if spec:
             return spec
     raise ImportError(name)
-
-
-def sweep(spool, now):
-    """Remove what starts that died have left for an hour, and marks of removals past a day. Never raises."""
-    try:
-        names = set(os.listdir(spool))
-    except OSError:
-        return
-    for name in names:
-        path = spool + "/" + name
-        try:
-            if name.startswith(".trash-"):
-                _disk.remove(path)
-            elif name.startswith(".new-"):
-                if now - os.stat(path).st_mtime > 3600 and _spool.probe(path + "/lock") in (_spool.FREE, _spool.MISSING):
-                    _discard(spool, path)
-            elif name.endswith(".d") and _spool.valid_jid(name[:-2]) and name[:-2] not in names:
-                if _is_removed(path) and now - os.stat(path).st_mtime > 86400:
-                    _discard(spool, path)
-        except OSError:
-            pass
-
-
-def _is_removed(path):
-    """Whether a job without a job file was removed: by us, or by core's cleanup, which takes the job file alone."""
-    names = os.listdir(path)
-    return "removed" in names or ("end.new" not in names and _spool.probe(path + "/lock") in (_spool.FREE, _spool.MISSING))
-
-
-def _discard(spool, path):
-    _commit.discard(path)
-    trash = "%s/.trash-%s" % (spool, os.urandom(8).hex())
-    os.rename(path, trash)
-    _disk.remove(trash)

@@ -35,16 +35,17 @@ def excerpt(path, head=HEAD, tail=TAIL):
         found = os.fstat(fd)
         size = found.st_size if stat.S_ISREG(found.st_mode) else 0
         if size <= head + tail:
-            text, odd = _decode(_read(fd, 0, size))
+            text, odd = _decode(read_at(fd, 0, size))
             return Excerpt(text, size, False, odd)
-        first, odd_first = _decode(_read(fd, 0, head))
-        last, odd_last = _decode(_read(fd, size - tail, tail))
+        first, odd_first = _decode(read_at(fd, 0, head))
+        last, odd_last = _decode(read_at(fd, size - tail, tail))
         return Excerpt(first + LEFT_OUT % (size - head - tail) + last, size, True, odd_first or odd_last)
     finally:
         os.close(fd)
 
 
-def _read(fd, offset, count):
+def read_at(fd, offset, count):
+    """The bytes of a file from ``offset`` on, ``count`` at most."""
     parts = []
     while count > 0:
         part = os.pread(fd, min(count, 1 << 20), offset)

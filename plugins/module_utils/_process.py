@@ -14,8 +14,11 @@ import time
 def stat_of(pid):
     """(state, parent pid, session, start time in clock ticks after boot) of a process, or None where there is none."""
     try:
-        with open("/proc/%d/stat" % pid, "rb") as stream:
-            fields = stream.read().rpartition(b")")[2].split()
+        fd = os.open("/proc/%d/stat" % pid, os.O_RDONLY | os.O_CLOEXEC)  # a third of open()'s time, which a list takes for each job
+        try:
+            fields = os.read(fd, 4096).rpartition(b")")[2].split()
+        finally:
+            os.close(fd)
         return fields[0].decode("ascii"), int(fields[1]), int(fields[3]), int(fields[19])
     except (OSError, IndexError, ValueError):
         return None

@@ -41,6 +41,7 @@ def blank(jid, spool, here):
         "time_limit": None,
         "grace": 10.0,
         "retain": None,
+        "fingerprint": None,
         "mark": None,
         "boot": here.boot,
         "host": here.host,
@@ -151,3 +152,9 @@ def public(document):
     for private in ("no_log", "core"):
         document["job"].pop(private, None)
     return document
+
+
+def brief(document):
+    """The job result without the module's own, for the verbs that do not tell of that."""
+    kept = {key: document[key] for key in (*CORE_KEYS, "changed", "failed", "msg") if key in document}
+    return dict(kept, job={key: value for key, value in document["job"].items() if key != "result"})

@@ -45,8 +45,11 @@ def native(path):
     return os.fsdecode(path.encode("utf-8", "surrogateescape"))
 
 
-def why_not(path):
-    """Why the directory at ``path`` cannot be trusted with jobs, in words, or None. Raises OSError where there is none."""
+def why_not(path, write=True):
+    """Why the directory at ``path`` cannot be trusted with jobs, in words, or None. Raises OSError where there is none.
+
+    One that a login has left writable for its group is made ours alone, if we may ``write``.
+    """
     link, found = os.lstat(path), os.stat(path)
     if not stat.S_ISDIR(found.st_mode):
         return "is not a directory"
@@ -54,17 +57,18 @@ def why_not(path):
         if owner not in good:
             return "belongs to another user (uid %d)" % owner
     # Core makes it with the login's umask, which may let the user's own group write; more than that is nobody's habit.
-    if found.st_mode & 0o002 or (found.st_mode & 0o020 and not shut(path)):
+    if found.st_mode & 0o002 or (found.st_mode & 0o020 and not shut(path, write)):
         return "is writable for others (mode %04o)" % stat.S_IMODE(found.st_mode)
     return None
 
 
-def shut(path):
-    """Make an async dir ours alone, unless it has other things than jobs in it; whether it is. Raises OSError."""
+def shut(path, write=True):
+    """Make an async dir ours alone, unless it has other things than jobs in it; whether it is, or would be. Raises OSError."""
     if os.stat(path).st_mode & 0o077:
         if not all(_of_a_job(name) for name in os.listdir(path)):
             return False
-        os.chmod(path, 0o700)
+        if write:
+            os.chmod(path, 0o700)
     return True
 
 
@@ -74,12 +78,12 @@ def _of_a_job(name):
     return any(valid_jid(name[: len(name) - len(end)]) for end in ("", ".d", ".tmp") if name.endswith(end))
 
 
-def for_questions(async_dirs):
+def for_questions(async_dirs, write=True):
     """The async dirs of these that exist and are ours, in the order given; ([paths], [reasons against the others])."""
     good, bad = [], []
     for path in filter(None, map(expand, async_dirs)):
         try:
-            why = why_not(path)
+            why = why_not(path, write)
         except OSError as exc:
             why = None if exc.errno in (errno.ENOENT, errno.ENOTDIR) else "cannot be read (%s)" % exc.strerror
             if why is None:
@@ -99,8 +103,11 @@ def find(dirs, jid):
     return None
 
 
-def read_file(path, limit=None):
-    """The bytes of a plain file of ours, at most ``limit`` of them, or None where there is none. Raises OSError."""
+def read_file(path, limit=None, tail=False):
+    """The bytes of a plain file of ours, or None where there is none. Raises OSError.
+
+    At most ``limit`` of them: the first, or with ``tail`` the last.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as exc:
@@ -112,12 +119,14 @@ def read_file(path, limit=None):
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
             raise OSError(errno.EPERM, "not a plain file of this user", path)
         parts, left = [], found.st_size + 1 if limit is None else limit
+        if tail and found.st_size > limit:
+            os.lseek(fd, -limit, os.SEEK_END)
         while left > 0:
-            part = os.read(fd, min(left, 1 << 20))
-            if not part:
+            asked = min(left, 1 << 20)
+            parts.append(os.read(fd, asked))
+            if len(parts[-1]) < asked:
                 break
-            parts.append(part)
-            left -= len(part)
+            left -= asked
         return b"".join(parts)
     finally:
         os.close(fd)

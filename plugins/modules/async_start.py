@@ -28,9 +28,10 @@ attributes:
     details:
       - Nothing is started, and the result has a job id that the other modules of this collection know to be one of check mode.
   idempotent:
-    support: none
+    support: partial
     details:
-      - Every run of the task is a job of its own.
+      - With O(name), a job that runs is met again instead of started twice, and with O(if_finished=reuse) one that has succeeded is, too.
+      - Without a name every run of the task is a job of its own.
 options:
   task:
     description:
@@ -77,16 +78,54 @@ options:
     description:
       - "A name to tell the job by: 1 to 64 letters, digits, dots, underscores and hyphens, the first one a letter or digit, and not like
         a job id."
-      - It is kept with the job and is in each of its results.
+      - It is kept with the job, is in each of its results, and stands for its newest job wherever this collection takes jobs.
+      - While a job of that name runs there is no second one of this user on this host, however many plays and controllers start it, and
+        however much at the same time.
+      - What happens then, and after its end, O(if_running) and O(if_finished) say.
     type: str
   labels:
     description:
       - Strings that are kept with the job, by keys that look like names. Numbers become strings.
     type: dict
     default: {}
+  if_running:
+    description:
+      - What a start does whose O(name) is that of a job that runs. Given without O(name), it is refused.
+      - V(attach) starts nothing and answers with the job that runs. RV(job.attached) is true, and nothing is changed. With O(poll) that
+        job is waited for, and the task's result is its own.
+      - Attaching is to the same work only, that is the same module with the same arguments, in the same directory. Other work is refused.
+        Another O(time_limit) or O(grace) is the same work, and a warning says that those of the job stay.
+      - V(fail) refuses the start.
+      - V(replace) ends the job that runs, whatever its work, with the O(grace) of this task, and then starts. When something of it
+        cannot be ended, the start is refused.
+    type: str
+    choices:
+      - attach
+      - fail
+      - replace
+    default: attach
+  if_finished:
+    description:
+      - What a start does when the newest job of its O(name) has ended. Given without O(name), it is refused.
+      - V(restart) starts.
+      - V(reuse) starts nothing when that job has succeeded, was the same work, and ended no longer ago than O(reuse_for). The answer is
+        then that job, with its result where O(poll) asks for one. RV(job.attached) is true, and nothing is changed.
+      - A job that has failed, was cancelled, timed out or was lost is started anew in any case, for that is what a play is run again for.
+    type: str
+    choices:
+      - restart
+      - reuse
+    default: restart
+  reuse_for:
+    description:
+      - With O(if_finished=reuse), how long after its end a job is still reused, such as V(12h).
+      - Without it there is no limit but the one of O(retain), by which what is left of a job is removed.
+      - Given without O(if_finished=reuse), it is refused.
+    type: str
   retain:
     description:
-      - How long what is left of the job is meant to be kept after its end. It is kept with the job.
+      - How long what is left of the job is kept after its end. It is kept with the job.
+      - Starts remove jobs that are past it, a few at each start.
     type: str
     default: 7d
   close_connection:
@@ -98,8 +137,9 @@ options:
     default: false
 notes:
   - "C(environment) of the task goes to what the job runs and to nothing else. What runs also has C(LONGHAUL_JID), and
-    C(LONGHAUL_PROGRESS): a file to
-    write a line such as C(42 unpacking libc6) to."
+    C(LONGHAUL_PROGRESS): a file in which it may say how far it is."
+  - The last line of that file counts, such as C(42 unpacking libc6), C(42%) or a JSON object with C(percent), C(message) and
+    C(eta_seconds). It is told in RV(job.progress) of each later answer, with an estimate of the time left.
   - C(no_log) of the task stays with the job. Each later answer about it is censored as well.
   - What a command prints is kept on the host from its first byte on. The result holds the first 256 KiB and the last 768 KiB of each
     stream.
@@ -149,6 +189,35 @@ EXAMPLES = r"""
     unreachable_timeout: 15m
   register: sums
   changed_when: false
+
+- name: One upgrade a host, however often this play runs
+  longhaul.jobs.async_start:
+    name: dist-upgrade
+    task:
+      ansible.builtin.apt:
+        upgrade: dist
+    time_limit: 2h
+    poll: 30
+  become: true
+
+- name: Index the archive, unless that was done in the last twelve hours
+  longhaul.jobs.async_start:
+    name: index-archive
+    cmd: updatedb --output /var/lib/archive.db --database-root /srv/archive
+    if_finished: reuse
+    reuse_for: 12h
+    poll: 60
+
+- name: Begin the import anew with the file of today, whether the last one has ended or not
+  longhaul.jobs.async_start:
+    name: import
+    task:
+      ansible.builtin.command:
+        argv:
+          - /usr/local/bin/import
+          - /srv/in/{{ now(fmt='%F') }}.csv
+    if_running: replace
+    grace: 1m
 
 - name: Start one job for each database
   longhaul.jobs.async_start:
@@ -341,14 +410,14 @@ job:
       sample:
         percent: 42
         message: unpacking libc6
-        eta_seconds: 17.25
+        eta_seconds: 17
     verified:
       description: Whether the state is certain. False for jobs of core's own that leave no proof of life, or where C(/proc) is hidden.
       type: bool
       returned: when the host has answered
       sample: true
     attached:
-      description: Whether the start found the job running instead of starting it.
+      description: Whether the start found the job, running or to be reused, instead of starting it.
       type: bool
       returned: when the host has answered
       sample: false
@@ -402,6 +471,9 @@ def main():
             "unreachable_timeout": {"type": "str", "default": "5m"},
             "name": {"type": "str"},
             "labels": {"type": "dict", "default": {}},
+            "if_running": {"type": "str", "choices": ["attach", "fail", "replace"], "default": "attach"},
+            "if_finished": {"type": "str", "choices": ["restart", "reuse"], "default": "restart"},
+            "reuse_for": {"type": "str"},
             "retain": {"type": "str", "default": "7d"},
             "close_connection": {"type": "bool", "default": False},
             "async_dir": {"type": "str"},

@@ -42,7 +42,7 @@ def prepare(document: t.Any, *, core_masks: bool) -> tuple[str, list[str]]:
     warnings = [text for key in ("warnings", "deprecations") for text in _texts(result.pop(key, None))]
     if secrets and core_masks:
         result["_ansible_new_secrets"] = secrets
-    return _text(json.dumps(result, ensure_ascii=False)), [_text(warning) for warning in warnings[:_MAX_WARNINGS]]
+    return _on_one_line(_text(json.dumps(result, ensure_ascii=False))), [_text(warning) for warning in warnings[:_MAX_WARNINGS]]
 
 
 def _without_internals(value: t.Any, depth: int) -> t.Any:
@@ -68,3 +68,8 @@ def _texts(value: t.Any) -> list[str]:
 
 def _text(value: str) -> str:
     return re.sub("[\ud800-\udfff]", "\ufffd", value)
+
+
+def _on_one_line(document: str) -> str:
+    """JSON text with what else str.splitlines() ends a line at written out: core splits a module's output by it."""
+    return re.sub("[\x85\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", document)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import functools
 import re
 import typing as t
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import ansible.constants as C
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.text.formatters import human_to_bytes
 
 _NUMBER = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?", re.ASCII)
 _UNITS = re.compile(r"(?=[0-9])(?:([0-9]{1,5})d)?(?:([0-9]{1,7})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,10})s)?", re.ASCII)
@@ -75,6 +76,18 @@ def seconds(option: str, value: object, *, least: float = 0.0) -> float:
     return found
 
 
+def size(option: str, value: str, *, least: int = 0) -> int:
+    """A number of bytes, from a number or from 500K, 10M, 2G. Raises AnsibleActionFail, also below `least`."""
+    try:
+        found = int(human_to_bytes(value.strip()))
+    except ValueError:
+        found = -1
+    if found < least:
+        takes = f"at least {least} bytes, as a number" if least else "a number of bytes"
+        raise AnsibleActionFail(f"{option}: got {shown(value)}; it takes {takes} or a size such as 500K, 10M or 2G")
+    return found
+
+
 def limit(option: str, value: object | None) -> float | None:
     """A limit in seconds, None where there is none. Raises AnsibleActionFail, for 0 too."""
     if value is None:
@@ -98,9 +111,11 @@ def name(option: str, value: str | None) -> str | None:
     return None if value is None else str(value)
 
 
-def labels(option: str, value: t.Mapping[object, object] | None) -> dict[str, str]:
+def labels(option: str, value: object) -> dict[str, str]:
     """A job's labels; numbers become strings. Raises AnsibleActionFail."""
     found: dict[str, str] = {}
+    if not isinstance(value, (Mapping, type(None))):
+        raise AnsibleActionFail(f"{option}: got {shown(value)}; it takes a dict of labels and their values")
     for key, content in (value or {}).items():
         if not isinstance(key, str) or not is_name(key):
             raise AnsibleActionFail(f"{option}: got the key {shown(key)}; it takes keys of the form of a job's name")

@@ -8,11 +8,13 @@ Everything that can be known to be wrong is refused here, in one sentence, befor
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shlex
 import typing as t
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -53,6 +55,7 @@ class Payload:
     module: str
     request: dict[str, t.Any]
     data: bytes = b""
+    work: str = field(default="", compare=False)  # a digest of module and arguments; what is built of them differs from run to run
 
 
 def make(action: ActionBase, task_vars: dict[str, t.Any], task: object, cmd: object) -> Payload:
@@ -70,13 +73,30 @@ def make(action: ActionBase, task_vars: dict[str, t.Any], task: object, cmd: obj
         arguments = {"_raw_params": arguments}
     arguments = _core.defaults(action, resolved.fqcn, _core.strip_omit(arguments, task_vars))
     if resolved.kind in ("command", "shell"):
-        return Payload(resolved.fqcn, _command(name, arguments, shell=resolved.kind == "shell"))
+        command = _command(name, arguments, shell=resolved.kind == "shell")
+        return Payload(resolved.fqcn, command, work=_digest(resolved.fqcn, command))
     module, arguments = _without_action(action, task_vars, resolved, arguments)
+    work = _digest(resolved.fqcn, arguments)
     built = _core.build(action, module, arguments, task_vars)
     request: dict[str, t.Any] = {"kind": "module", "style": built.style, "words": built.words}
     if built.style != "new":
         request["args"] = built.args_text
-    return Payload(resolved.fqcn, request, built.data)
+    return Payload(resolved.fqcn, request, built.data, work)
+
+
+def _digest(module: str, arguments: Mapping[str, t.Any]) -> str:
+    """SHA-256, in hex, of a module's name and its arguments, whatever order they were written in."""
+    text = json.dumps([module, _plain(arguments)], sort_keys=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _plain(value: object) -> object:
+    """`value` as JSON has it; of whatever else there is its text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(content) for key, content in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, (str, int, float, type(None))) else str(value)
 
 
 def _one_module(task: object) -> tuple[str, dict[str, t.Any] | str]:

@@ -22,25 +22,43 @@ ENGINE = Path(__file__).parents[1] / "module_utils"
 # because finding it out takes longer than the whole look; a test compares it with the imports.
 _SHARED = (
     "_answer",
+    "_claim",
     "_commit",
     "_core_job",
     "_disk",
     "_end",
     "_ended",
     "_facts",
-    "_hold",
     "_kill",
     "_output",
     "_process",
+    "_progress",
     "_record",
     "_result",
     "_spool",
     "_verdict",
 )
 SOURCES = {
-    "start": (*_SHARED, "_command", "_launch", "_supervisor", "_verbs.start"),
-    "status": (*_SHARED, "_claim", "_listing", "_verbs.status"),
-    "cancel": (*_SHARED, "_claim", "_listing", "_verbs.cancel"),
+    "start": (
+        *_SHARED,
+        "_cancel",
+        "_command",
+        "_core_cancel",
+        "_filters",
+        "_hold",
+        "_holder",
+        "_launch",
+        "_listing",
+        "_prune",
+        "_supervisor",
+        "_verbs.start",
+    ),
+    "status": (*_SHARED, "_filters", "_hold", "_listing", "_verbs.status"),
+    "info": (*_SHARED, "_filters", "_listing", "_verbs.info"),
+    "prune": (*_SHARED, "_filters", "_listing", "_prune", "_verbs.prune"),
+    "wait": (*_SHARED, "_filters", "_follow", "_hold", "_listing", "_verbs.wait"),
+    "cancel": (*_SHARED, "_cancel", "_core_cancel", "_filters", "_hold", "_listing", "_verbs.cancel"),
+    "log": (*_SHARED, "_filters", "_listing", "_log", "_verbs.log"),
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure
 from ansible.utils.display import Display
 from ansible_collections.longhaul.jobs.plugins.plugin_utils import _results
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._core import LookMissed
@@ -41,6 +41,7 @@ class Question:
     keeps: bool = False  # whether the ends that are told are kept for when it is asked again
     clock: Clock = field(default_factory=Clock)
     missed: str = ""  # why it was not answered; empty where it was
+    denied: bool = False  # it was missed because the login was, which is not tried again: that locks accounts
     unreachable: bool = False  # it was not answered for too long
     entries: list[dict[str, t.Any]] = field(default_factory=list)  # what the engine has told of each job, not cleaned
 
@@ -91,7 +92,8 @@ class Question:
                 self.verb, jobs, self.options, filters=self.selection.filters, hold=self.hold, extra=self.extra, also_in=here
             )
         except (LookMissed, AnsibleConnectionFailure) as lost:
-            patient = patience.missed(begun)
+            self.denied = isinstance(lost, AnsibleAuthenticationFailure)
+            patient = patience.missed(begun) and not self.denied
             self.missed = f"{self.remote.host} was not reached: {lost}"
             if patient:
                 self.missed += f"; asked again, until it has been so for {self.unreachable_timeout:g} s"

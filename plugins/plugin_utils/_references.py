@@ -19,6 +19,8 @@ _CHECK_MODE = "j000000000000."
 _TAKES = "it takes a job's id or name, a registered result, or a list of these"
 NEVER_STARTED = "the job was never started: "
 _LONGEST_PATH = 4096  # characters
+_KNOWN = ("name", "host", "async_dir", "user")
+_USER = re.compile(r"[^\s:]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,16 @@ class Reference:
     async_dir: str | None = None
     never_started: str | None = None
     unanswered: bool = False  # whether its start was never answered, so that it may still come
+    user: str | None = None  # on the host, as whom it was started
 
     @property
     def request(self) -> dict[str, t.Any]:
         """What the engine is asked with."""
         if not self.jid:
             return {"name": self.name}
-        return {"jid": self.jid, "unanswered": True} if self.unanswered else {"jid": self.jid}
+        if not self.unanswered:
+            return {"jid": self.jid}
+        return {"jid": self.jid, "unanswered": True, "async_dir": self.async_dir}
 
     @property
     def is_askable(self) -> bool:
@@ -105,8 +110,20 @@ def _of_job(option: str, job: Mapping[str, t.Any], jid: object) -> Reference:
     """The reference that a job result holds. Its async dir came from the target, which checks it as any other."""
     if not is_jid(jid):
         raise AnsibleActionFail(f"{option}: got {_options.shown(jid)} for a job's id; {_TAKES}")
-    name, host, async_dir = (str(job[key]) if isinstance(job.get(key), str) else None for key in ("name", "host", "async_dir"))
+    name, host, async_dir, user = (str(job[key]) if isinstance(job.get(key), str) else None for key in _KNOWN)
+    if user is not None and not _USER.fullmatch(user):
+        user = None
     if async_dir is not None and (not async_dir.startswith(("/", "~")) or "\0" in async_dir or len(async_dir) > _LONGEST_PATH):
         async_dir = None
     unanswered = job.get("state") == "unknown" and job.get("reachable") is False  # as a start tells of it whose reply was lost
-    return Reference(jid=str(jid), name=name, host=host, async_dir=async_dir, unanswered=unanswered)
+    return Reference(jid=str(jid), name=name, host=host, async_dir=async_dir, unanswered=unanswered, user=user)
+
+
+def registered(jid: str, variables: Mapping[str, t.Any]) -> Reference | None:
+    """What a result that a play has registered tells of the job with that id; `variables` are those of the play. Does not raise."""
+    for value in variables.values():
+        if isinstance(value, dict):  # not what core looks up and templates as it is read, such as hostvars
+            for one in (value, *(value["results"] if isinstance(value.get("results"), list) else ())):
+                if isinstance(one, dict) and one.get("ansible_job_id") == jid and isinstance(one.get("job"), dict):
+                    return _of_job("jobs", one["job"], jid)
+    return None

@@ -71,14 +71,15 @@ class Remote:
 
         `hold`: seconds that the target may wait for the end. `extra`: seconds that it may take besides for what it has to do.
         `attempt`, `ago`: the how manyth try of one start, and the seconds since the first.
-        `also_in`: async dirs to look in besides, unless the task names one.
+        `also_in`: async dirs to look in besides, unless the task names one; of those that are not this user's nothing is said.
         Raises LookMissed, and AnsibleActionFail for what the target refused.
         """
         more = [] if self._explicit else [path for path in dict.fromkeys(also_in) if path not in self._async_dirs]
         request = {
             "schema": 1,
             "verb": verb,
-            "async_dirs": self._async_dirs + more,
+            "async_dirs": self._async_dirs,
+            "also_in": more,
             "jobs": jobs,
             "filters": filters,
             "options": options,

@@ -13,7 +13,7 @@ import typing as t
 from collections.abc import Callable, Mapping
 
 from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _options
-from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import NEVER_STARTED, Reference, is_jid
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import NEVER_STARTED, Reference, is_jid, registered
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
 
 Result = dict[str, t.Any]
@@ -33,7 +33,9 @@ _STREAMS: Result = {"stdout": "", "stderr": "", "stdout_lines": [], "stderr_line
 
 
 def _text(value: object) -> str | None:
-    return value[:_LONGEST].encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    return value[:_LONGEST] if value.isascii() else value[:_LONGEST].encode("utf-8", "replace").decode("utf-8")
 
 
 def _flag(value: object) -> bool | None:
@@ -96,10 +98,18 @@ _FIELDS: dict[str, Callable[[object], object]] = {
 class JobResult:
     """One job's result as users see it, and what goes with it to the top of a task's result."""
 
-    def __init__(self, shown: Result, *, facts: Result | None = None, censored: bool = False) -> None:
+    def __init__(
+        self, shown: Result, *, facts: Result | None = None, censored: bool = False, entry: Mapping[str, t.Any] | None = None
+    ) -> None:
         self.shown = shown
         self.facts = facts
         self.censored = censored
+        self.entry = entry  # what the engine has told, not cleaned; None where it was not asked, or by verbs that tell modules' results
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the verb says that it has not done its work on this job, whatever has become of that."""
+        return self.entry is not None and self.entry.get("failed") is True
 
 
 def answered(remote: Remote, reference: Reference, entry: Mapping[str, t.Any]) -> JobResult:
@@ -122,7 +132,7 @@ def answered(remote: Remote, reference: Reference, entry: Mapping[str, t.Any]) -
     for path in ("results_file", "erased"):
         if path in shown:
             shown[path] = _text(entry.get(path))
-    _say_whose(shown, remote.host, reference)
+    _say_whose(shown, remote, reference, job)
     if job.get("no_log") and shown["failed"]:
         # Since core 2.19 a failed task's message is shown whatever is censored; the job's own may hold what no_log was to hide.
         shown["msg"] = _censored(shown)
@@ -137,13 +147,13 @@ def told(remote: Remote, reference: Reference, entry: Mapping[str, t.Any]) -> Jo
     if isinstance(entry.get("msg"), str):
         shown["msg"] = _text(entry["msg"])
     _add_flags(shown, entry)
-    _say_whose(shown, remote.host, reference)
+    _say_whose(shown, remote, reference, job)
     if job.get("no_log"):  # what the job itself may have written or been called with
         if "msg" in shown:
             shown["msg"] = _censored(shown)
         for holder in (*(shown["job"].get("survivors") or []), shown["job"].get("progress") or {}):
             holder.update((key, None) for key in ("command", "message") if key in holder)
-    return JobResult(shown)
+    return JobResult(shown, entry=entry)
 
 
 def _job(host: str, reference: Reference, job: Mapping[str, t.Any]) -> Result:
@@ -165,11 +175,22 @@ def _add_flags(shown: Result, entry: Mapping[str, t.Any]) -> None:
     shown["changed"] = bool(shown.get("changed"))
 
 
-def _say_whose(shown: Result, host: str, reference: Reference) -> None:
-    """Say of a job that is not here whose it is, where the reference knows."""
-    if reference.host not in (None, host) and shown["job"]["state"] == "unknown":
-        shown["msg"] = elsewhere(reference, host)
+def _say_whose(shown: Result, remote: Remote, reference: Reference, job: Mapping[str, t.Any]) -> None:
+    """Say of a job that is not here whose it is, where the reference, or what the play has registered, knows."""
+    if shown["job"]["state"] != "unknown":
+        return
+    if reference.jid and not reference.host:
+        reference = registered(reference.jid, remote.task_vars) or reference
+    asked_as = _text(job.get("user"))
+    if reference.host not in (None, remote.host):
+        shown["msg"] = elsewhere(reference, remote.host)
         shown["job"]["host"] = reference.host
+    elif reference.user and asked_as and reference.user != asked_as:
+        shown["msg"] = (
+            f"job {reference.jid or reference.name} is one of the user {reference.user} and was looked for as {asked_as}: ask with "
+            f"become_user: {reference.user}, or without become where that is the user of the connection"
+        )
+        shown["job"]["user"] = reference.user
 
 
 def _censored(shown: Result) -> str:
@@ -180,8 +201,7 @@ def _censored(shown: Result) -> str:
 def skeleton(host: str, reference: Reference, *, reachable: bool) -> Result:
     """The `job` of a result while nothing is known but who it is."""
     found: Result = {"schema": 1, "jid": reference.jid, "name": reference.name, "host": host}
-    if reference.async_dir:
-        found["async_dir"] = reference.async_dir
+    found.update((key, value) for key, value in (("async_dir", reference.async_dir), ("user", reference.user)) if value)
     return {**found, "state": None, "cause": None, "reachable": reachable}
 
 
@@ -249,6 +269,17 @@ def listed(results: list[JobResult]) -> Result:
     if any(result.censored for result in results):
         top["_ansible_no_log"] = True
     return top
+
+
+def position(value: object, default: int) -> int:
+    """A place in a stream as a target tells it; `default` for what is none."""
+    found = _whole(value)
+    return default if found is None or found < 0 else found
+
+
+def total_bytes(entries: list[Result]) -> int:
+    """Bytes on the host's disk of the jobs that the engine's entries tell of."""
+    return sum(max(0, _whole(entry.get("bytes")) or 0) for entry in entries)
 
 
 def _why(job: Result) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import typing as t
 
@@ -46,11 +47,16 @@ class Patience:
 
 
 class Rhythm:
-    """Looks that begin every `interval` seconds, and sooner, at growing distances, while they are missed."""
+    """Looks that begin every `interval` seconds, and sooner, at growing distances, while they are missed.
 
-    def __init__(self, interval: float, clock: Clock) -> None:
+    Each interval is `growth` times as long as the one before, up to `most` seconds.
+    """
+
+    def __init__(self, interval: float, clock: Clock, *, growth: float = 1.0, most: float = math.inf) -> None:
         self._interval = interval
         self._clock = clock
+        self._growth = growth
+        self._most = max(interval, most)
         self._begun = clock.now()
         self._pause = 1.0
 
@@ -59,16 +65,18 @@ class Rhythm:
         """Seconds that a look may stay open."""
         return min(self._interval, LONGEST_HOLD)
 
-    def wait(self) -> None:
-        """Sleep until the next look is due; none is left out or made up for where one took longer."""
+    def wait(self, until: float = math.inf) -> None:
+        """Sleep until the next look is due, or until then; none is left out or made up for where one took longer."""
         self._pause = 1.0
-        self._sleep_until(self._begun + self._interval)
+        due = self._begun + self._interval
+        self._interval = min(self._interval * self._growth, self._most)
+        self._sleep_until(min(due, until))
 
-    def wait_after_miss(self) -> None:
-        """Sleep a little: 1 s, 2 s, 4 s, …, never longer than the interval or LONGEST_PAUSE."""
+    def wait_after_miss(self, until: float = math.inf) -> None:
+        """Sleep a little: 1 s, 2 s, 4 s, …, never longer than the interval or LONGEST_PAUSE, nor than until then."""
         pause = min(self._pause, LONGEST_PAUSE, max(self._interval, 1.0))
         self._pause = pause * 2
-        self._sleep_until(self._clock.now() + pause)
+        self._sleep_until(min(self._clock.now() + pause, until))
 
     def _sleep_until(self, due: float) -> None:
         left = due - self._clock.now()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.longhaul.jobs.plugins.plugin_utils import _options, _references
@@ -42,6 +42,14 @@ def of(given: Mapping[str, t.Any], *, all_allowed: bool = False, empty_allowed: 
     if not empty_allowed and not jobs and not isinstance(jobs, (int, float)):
         raise AnsibleActionFail(f"jobs: got {_options.shown(jobs)}; it takes at least one job")
     return Selection(references=_references.by_anything("jobs", jobs))
+
+
+def for_host(selection: Selection, host: str) -> Selection:
+    """The same for that host, where no start can be called off that was sent to another one."""
+    if selection.references is None:
+        return selection
+    here = [one if one.host in (None, host) else replace(one, unanswered=False) for one in selection.references]
+    return replace(selection, references=here)
 
 
 def checked(filters: object) -> dict[str, t.Any]:

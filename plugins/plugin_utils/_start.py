@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.utils.display import Display
@@ -20,6 +20,7 @@ from ansible_collections.longhaul.jobs.plugins.plugin_utils._schedule import Clo
 
 display = Display()
 
+REPLACE_SECONDS = 15.0  # beyond the grace: what the target may need to end the job that holds the name
 REPEAT_FOR = 30.0  # seconds within which a start without `poll`, whose reply was lost, is asked again
 
 # What ssh says when it never got as far as running anything.
@@ -80,6 +81,7 @@ class Start:
                     [{"jid": self.reference.jid}],
                     self.options,
                     hold=self._rhythm.hold,
+                    extra=self.options["grace"] + REPLACE_SECONDS if self.options["if_running"] == "replace" else 0.0,
                     attempt=attempt,
                     ago=begun - first,
                     payload=self.payload.data,
@@ -97,6 +99,7 @@ class Start:
             else:
                 self._patience.answered()
                 self._last = answered(self.remote, self.reference, entries[0])
+                self._note_attached()
                 return
 
     def _follow(self) -> None:
@@ -121,7 +124,17 @@ class Start:
             else:
                 missed = False
                 self._patience.answered()
+                attached = self._last.shown["job"].get("attached")
                 self._last = answered(self.remote, self.reference, entries[0])
+                self._last.shown["job"]["attached"] = attached
+
+    def _note_attached(self) -> None:
+        """Follow the job that the start was attached to, if it was."""
+        job = self._last.shown["job"]
+        if job.get("attached"):
+            self.reference = replace(self.reference, jid=job["jid"])
+            if self.poll and not self._last.shown["finished"]:
+                self._say_how_to_come_back()
 
     def _unknown(self) -> JobResult:
         """What is known before the target has answered: enough to ask for the job, or to cancel it, later."""

@@ -132,3 +132,13 @@ class JobCase(Case):
         scene.sweep()
         assert scene.left() == [], "not all that is left was swept"
         assert scene.processes() == []
+
+
+class InHandshake(JobCase):
+    """A start that is held up between two of its steps, and somebody else comes meanwhile."""
+
+    hows = ("late",)
+
+    def points(self, steps: list[list[str]]) -> list[Point]:
+        waits = next((at for at, step in enumerate(steps) if step[:2] == ["supervisor", "wait for a signal"]), len(steps))
+        return super().points(steps[:waits])

@@ -42,6 +42,7 @@ class Hook:
         self.forks = 0
         self.last = ""
         self.open, self.write, self.close, self.kill, self.fork = os.open, os.write, os.close, os.kill, os.fork
+        self.pwrite = os.pwrite
         self.born()
 
     def note(self, *words: object) -> None:
@@ -134,6 +135,13 @@ class Hook:
             written = self.write(fd, data)
         return int(written)
 
+    def on_pwrite(self, fd: int, data: bytes, at: int) -> int:
+        name = self.names.get(fd, "")
+        real = self.pwrite
+        if not name:
+            return real(fd, data, at)
+        return int(self.step("write " + name, lambda: real(fd, data, at), "writes", lambda: real(fd, data[: len(data) // 2], at)))
+
     def on_fork(self) -> int:
         def act() -> int:
             pid = self.fork()
@@ -223,7 +231,7 @@ class Hook:
         """Put the hook in the place of the functions."""
         for function, kind in (("mkdir", "makes"), ("rename", "makes"), ("unlink", "acts"), ("rmdir", "acts"), ("chmod", "acts")):
             self.on_path(os, function, kind)
-        self.put(os, open=self.on_open, write=self.on_write, fork=self.on_fork)
+        self.put(os, open=self.on_open, write=self.on_write, pwrite=self.on_pwrite, fork=self.on_fork)
         self.on_kill("kill")
         self.on_kill("killpg")
         self.on_flock()

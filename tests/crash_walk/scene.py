@@ -25,7 +25,7 @@ import typing as t
 import zlib
 from pathlib import Path
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _boot, _launch
+from ansible_collections.longhaul.jobs.plugins.module_utils import _boot, _prune
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs import status
 from ansible_collections.longhaul.jobs.tests.unit.plugins.module_utils.engine import FRAME, Engine, Job, command, wait_for
 
@@ -266,11 +266,12 @@ class Scene(Engine):
         """Make what is left old, and sweep as any start does."""
         for path in [self.spool, *self.spool.rglob("*")]:
             os.utime(path, (1.0, 1.0), follow_symlinks=False)
-        _launch.sweep(str(self.spool), time.time())
+        _prune.sweep(str(self.spool), time.time())
 
     def left(self) -> list[str]:
-        """What is in the async dir, without what differs from run to run."""
+        """What is in the async dir, without what differs from run to run, and without names and key, which stay."""
         names = sorted(str(path.relative_to(self.spool)).replace(self.jid, "JID") for path in self.spool.rglob("*"))
+        names = [name for name in names if name != ".key" and name.partition("/")[0] != "names"]
         return [".new" if name.startswith(".new-") else ".trash" if name.startswith(".trash-") else name for name in names]
 
     # -- the job

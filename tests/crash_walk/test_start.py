@@ -10,7 +10,7 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.longhaul.jobs.tests.crash_walk.cases import CUT, JobCase, no_space
+from ansible_collections.longhaul.jobs.tests.crash_walk.cases import CUT, InHandshake, JobCase, no_space
 from ansible_collections.longhaul.jobs.tests.crash_walk.scene import ENDED, Core, Scene
 from ansible_collections.longhaul.jobs.tests.crash_walk.walk import Case, Point, walk
 from ansible_collections.longhaul.jobs.tests.unit.plugins.module_utils.engine import Job, command, wait_for
@@ -105,16 +105,11 @@ class Again(Life):
     at_once = True
 
 
-class Late(Life):
+class Late(InHandshake, Life):
     """The start is held up between two steps, and a repeat of it is carried out meanwhile; then it goes on."""
 
     name = "start of a command, overtaken by its repeat"
     roles: tuple[str, ...] = ("starter", "supervisor", "payload")
-    hows = ("late",)
-
-    def points(self, steps: list[list[str]]) -> list[Point]:
-        waits = next((at for at, step in enumerate(steps) if step[:2] == ["supervisor", "wait for a signal"]), len(steps))
-        return super().points(steps[:waits])
 
     def act(self, scene: Scene) -> None:
         request, payload = self.request(scene)

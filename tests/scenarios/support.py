@@ -48,6 +48,14 @@ def processes() -> t.Iterator[tuple[int, str]]:
                 continue
 
 
+def _folder_of(pid: int) -> str:
+    """Where a process is; empty where that cannot be seen."""
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return ""
+
+
 class Run:
     """One run of ansible-playbook, while it lasts and afterwards."""
 
@@ -188,9 +196,13 @@ class Stage:
             text = head + "".join(parts)
         playbook = (folder or self.folder) / f"play-{number}.yml"
         playbook.write_text(text)
+        return self._begin(str(playbook), arguments, programs, environment)
+
+    def _begin(self, playbook: str, arguments: t.Iterable[str], programs: Path, environment: t.Mapping[str, str]) -> Run:
+        number = len(self._runs) + 1
         inventory = self.folder / f"inventory-{number}.json"
         inventory.write_text(json.dumps({"all": {"hosts": self.hosts}}))
-        words = [str(programs / "ansible-playbook"), "-i", str(inventory), str(playbook), *arguments]
+        words = [str(programs / "ansible-playbook"), "-i", str(inventory), playbook, *arguments]
         run = Run(words, {**self._environment(programs, number), **environment}, self.folder)
         self._runs.append(run)
         return run
@@ -198,6 +210,10 @@ class Stage:
     def play(self, tasks: str, *arguments: str, rc: int | None = 0, **given: t.Any) -> Run:
         """Run these tasks to their end."""
         return self.begin(tasks, *arguments, **given).finish(rc)
+
+    def play_by_name(self, playbook: str, *arguments: str, rc: int | None = 0) -> Run:
+        """Run a playbook of a collection to its end."""
+        return self._begin(playbook, arguments, BIN, {}).finish(rc)
 
     def _environment(self, programs: Path, number: int) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED)}
@@ -238,7 +254,9 @@ class Stage:
         found = []
         for pid, line in processes():
             with contextlib.suppress(ProcessLookupError):
-                if f"{self.folder}/" in line and alive(pid) and os.getpgid(pid) != os.getpgrp():
+                # A master connection that was told to stop has another command line, but its folder still.
+                is_of_us = f"{self.folder}/" in line or _folder_of(pid).startswith(str(self.folder))
+                if is_of_us and alive(pid) and os.getpgid(pid) != os.getpgrp():
                     found.append(pid)
         return found
 

@@ -1,12 +1,22 @@
 # Copyright (c) 2026, the longhaul.jobs authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verb start: one job, idempotent by its jid; with ``hold`` the answer waits for the end that long."""
+"""The verb start: one job, idempotent by its jid, and by its name if it has one; with ``hold`` the answer waits for the end that long."""
 
 import os
 import time
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _answer, _command, _disk, _ended, _facts, _launch, _process, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils import (
+    _answer,
+    _command,
+    _disk,
+    _ended,
+    _facts,
+    _launch,
+    _process,
+    _prune,
+    _spool,
+)
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused
 from ansible_collections.longhaul.jobs.plugins.module_utils._hold import until_ended
 
@@ -42,13 +52,16 @@ def run(request, supervisor=None, payload=b"", cwd=None):
 
         supervisor = Supervisor(fresh=True)
     try:
-        _launch.Launch(request, spool, here, supervisor, payload, cwd).start()
+        launch = _launch.Launch(request, spool, here, supervisor, payload, cwd)
+        found = launch.start()
         if request["hold"] > 0:
-            until_ended(spool, jid, here, request["hold"] - (time.monotonic() - began))
+            until_ended(spool, found, here, request["hold"] - (time.monotonic() - began))
     finally:
         supervisor.let_go()
-    document = _answer.settle(spool, jid, here)[0]
-    if document["job"]["state"] == "unknown":
+    document = _answer.settle(spool, found, here)[0]
+    if found != jid:
+        document = launch.holder.attached(document)
+    elif document["job"]["state"] == "unknown":
         document["msg"] = "the job %s was removed before this repeat of its start came; it was not started again" % jid
-    _launch.sweep(spool, time.time())
-    return {"schema": 1, "jobs": [document], "warnings": []}
+    _prune.sweep(spool, time.time())
+    return {"schema": 1, "jobs": [document], "warnings": launch.holder.warnings if launch.holder else []}

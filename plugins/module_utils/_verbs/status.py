@@ -43,7 +43,7 @@ def _cleanup(spool, jid, here, write):
     if verdict.state in ("running", "orphaned") and (facts.directory or verdict.verified):
         return _refusal(document, jid, "is still %s: it was not removed" % verdict.state)
     if write and not remove(facts):
-        return _refusal(document, jid, "is not ended, or was removed by another: it was not removed")
+        return _refusal(document, jid, "has not ended, is another host's, or is being removed by another: it was not removed")
     return {
         "ansible_job_id": jid,
         "erased": facts.results_file,

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import random
 import time
 import typing as t
@@ -77,6 +79,11 @@ def _cut(bed: Bed, host: str, way: str) -> None:
         bed.execute(host, "sh", "-c", END_SESSIONS)
 
 
+def _heal(bed: Bed, host: str) -> None:
+    bed.accept(host)
+    bed.undrop(host)
+
+
 def _until(run: Run, moment: float) -> None:
     """Return at that moment of the monotonic clock; the run must last until then."""
     run.wait_for(lambda: time.monotonic() >= moment)
@@ -123,6 +130,58 @@ def test_a_start_that_is_cut_at_any_moment_is_one_job(stage: Stage, bed: Bed, nu
             assert run.last("Start", host)["kind"] == "unreachable", (seed, moments)
             assert ended["job"]["state"] == "unknown"
     assert "was not answered" in run.output or "UNREACHABLE" in run.output
+
+
+STARTS = int(os.environ.get("LONGHAUL_STARTS", "18"))  # 50 take a minute
+
+
+def test_starts_by_name_over_links_that_are_cut(stage: Stage, bed: Bed) -> None:
+    """Each host's link is cut at a random moment while several starts are under way on it, and healed after 3 s.
+
+    Never more than one job of a start, and its registered result names it; so does the name, to a second run of the play.
+    """
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    ran = f"/var/tmp/{stage.folder.name}"
+    where: dict[str, str] = {}
+    for number in range(STARTS):
+        own: dict[str, t.Any] = {"ran": f"{ran}.{number}", "is_warm": number % 4 > 1, "poll": number // 2 % 2, "longhaul_look_timeout": 4}
+        where[f"n{number}"] = bed.hosts[number % len(bed.hosts)]
+        transport = ("direct", "module")[number % 2]
+        stage.add_bed_host(bed, where[f"n{number}"], name=f"n{number}", longhaul_transport=transport, **own)
+    moments = sorted((chance.uniform(0, 2.5), host, CUTS[index % 3]) for index, host in enumerate(bed.hosts))
+    by_name = START.replace("    poll:", '    name: "{{ inventory_hostname }}"\n    poll:')
+    with _slow(bed):
+        run = stage.begin(by_name, "--forks", str(STARTS), PYTHONUNBUFFERED="1")
+        run.wait_for(lambda: "TASK [Start]" in run.output)
+        began = time.monotonic()
+        steps = [(moment, functools.partial(_cut, bed, host, way)) for moment, host, way in moments]
+        steps += [(moment + 3, functools.partial(_heal, bed, host)) for moment, host, _way in moments]
+        for moment, step in sorted(steps, key=lambda each: each[0]):
+            _until(run, began + moment)
+            step()
+    run.finish(rc=None)
+    missed = [name for name in where if run.result("Start", name).get("warnings") or run.last("Start", name)["kind"] == "unreachable"]
+    lost = []
+    for name, host in where.items():
+        started, ended = run.result("Start", name), run.result("Wait", name)
+        known = started["ansible_job_id"]
+        assert (started["job"]["jid"], started["job"]["name"]) == (known, name)
+        lines = _lines(bed, host, f"{ran}.{name[1:]}")
+        assert lines in ([], [known]), (seed, moments, name)
+        if lines:
+            assert (ended["job"]["state"], ended["ansible_job_id"]) == ("succeeded", known), (seed, ended)
+        else:
+            lost.append(name)
+            assert run.last("Start", name)["kind"] == "unreachable", (seed, moments, name)
+            assert ended["job"]["state"] == "unknown"
+    print(f"seed {seed}: {STARTS} starts by name, {len(missed)} of them met a cut link, {len(lost)} never arrived")
+    assert missed
+    again = stage.play(by_name.replace("    name:", "    if_finished: reuse\n    name:"), "--forks", str(STARTS))
+    for name, host in where.items():
+        result = again.result("Start", name)
+        assert _lines(bed, host, f"{ran}.{name[1:]}") == [result["ansible_job_id"]]
+        assert result["job"]["attached"] is (name not in lost)
 
 
 # Carries out whole what starts a job, and then ends its own session, so often as `losses` has lines left.

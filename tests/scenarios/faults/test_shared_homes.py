@@ -143,3 +143,39 @@ def test_each_host_has_jobs_of_its_own(home: Bed, jobs: dict[str, Json], stage: 
     assert home.execute("h1", "sh", "-c", f"test -e {record} || echo gone") == "gone\n"
     assert "sleep 3600" in home.execute("h1", "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
     TABLE["another host with the same home cleans a running job up"] = "its record is deleted, it runs on, unknown to all"
+
+
+def test_a_name_is_one_host_s(home: Bed, stage: Stage) -> None:
+    """Both start the same name at once, and again: each has a job of its own, attaches to that, and finds that by the name."""
+    for host in home.hosts:
+        stage.add_bed_host(home, host, "free")
+    tasks = """
+    - name: Start
+      longhaul.jobs.async_start: {name: shared, cmd: hostname; sleep 3600}
+      register: started
+
+    - name: Start again
+      longhaul.jobs.async_start: {name: shared, cmd: hostname; sleep 3600}
+
+    - name: Ask
+      longhaul.jobs.async_status: {jobs: shared}
+
+    - name: Replace
+      longhaul.jobs.async_start: {name: shared, cmd: sleep 3600, if_running: replace, grace: 1s}
+      when: inventory_hostname == 'h2'
+
+    - name: Ask h1
+      longhaul.jobs.async_status: {jobs: shared}
+      when: inventory_hostname == 'h1'
+    """
+    run = stage.play(tasks)
+    own = {host: run.result("Start", host)["ansible_job_id"] for host in home.hosts}
+    assert len(set(own.values())) == 2
+    for host, jid in own.items():
+        assert run.result("Start", host)["changed"] is True
+        again = run.result("Start again", host)
+        assert (again["ansible_job_id"], again["changed"]) == (jid, False)
+        (job,) = run.result("Ask", host)["jobs"]
+        assert (job["ansible_job_id"], job["job"]["state"]) == (jid, "running")
+    (job,) = run.result("Ask h1", "h1")["jobs"]
+    assert (job["ansible_job_id"], job["job"]["state"]) == (own["h1"], "running"), "h2 has replaced a job of h1"

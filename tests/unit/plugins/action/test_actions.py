@@ -12,7 +12,15 @@ import typing as t
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.longhaul.jobs.plugins.action import async_start, async_status
+from ansible_collections.longhaul.jobs.plugins.action import (
+    async_cancel,
+    async_info,
+    async_log,
+    async_prune,
+    async_start,
+    async_status,
+    async_wait,
+)
 from ansible_collections.longhaul.jobs.plugins.doc_fragments import common
 from ansible_collections.longhaul.jobs.plugins.plugin_utils import _payload
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._core import LookMissed
@@ -33,7 +41,7 @@ class Play:
         self.monkeypatch = monkeypatch
         monkeypatch.setattr(Remote, "ask", lambda _self, *args, **more: self.engine.ask(*args, **more))
         monkeypatch.setattr(ActionBase, "run", lambda _self, *_args: {})
-        made = _payload.Payload("ansible.builtin.shell", {"kind": "command"}, b"")
+        made = _payload.Payload("ansible.builtin.shell", {"kind": "command"}, b"", "digest")
         monkeypatch.setattr(_payload, "make", lambda *_args: made)
 
     def run(self, module: types.ModuleType, args: dict[str, t.Any], *answers: t.Any, **fields: t.Any) -> dict[str, t.Any]:
@@ -52,7 +60,8 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Play:
 def test_a_start(play: Play) -> None:
     result = play.run(
         async_start,
-        {"cmd": "ls", "time_limit": "2h", "grace": 5, "name": "n", "labels": {"a": 1}, "retain": "1d", "async_dir": "/x"},
+        {"cmd": "ls", "time_limit": "2h", "grace": 5, "name": "n", "labels": {"a": 1}, "retain": "1d", "async_dir": "/x"}
+        | {"if_running": "fail", "if_finished": "reuse", "reuse_for": "1h"},
         entry(job={"name": "n"}),
         no_log=True,
     )
@@ -65,6 +74,10 @@ def test_a_start(play: Play) -> None:
         "time_limit": 7200.0,
         "grace": 5.0,
         "retain": 86400.0,
+        "if_running": "fail",
+        "if_finished": "reuse",
+        "reuse_for": 3600.0,
+        "work": "digest",
         "module": "ansible.builtin.shell",
         "payload": {"kind": "command"},
         "environment": {"A": "b"},
@@ -99,6 +112,14 @@ def test_a_start_that_is_waited_for(play: Play, core: t.Any) -> None:
         ({"cmd": "ls", "poll": "x"}, "poll: got 'x'"),
         ({"cmd": "ls", "name": JID}, "name: got"),
         ({"cmd": "ls", "async_dir": "x"}, "async_dir: got 'x'"),
+        ({"cmd": "ls", "if_running": "attach"}, "if_running: got 'attach' without a name; it takes effect with name only"),
+        ({"cmd": "ls", "if_finished": "reuse"}, "if_finished: got 'reuse' without a name"),
+        ({"cmd": "ls", "reuse_for": "1h"}, "reuse_for: got '1h' without a name"),
+        ({"cmd": "ls", "name": "n", "reuse_for": "1h"}, "reuse_for: got '1h'; it takes effect with if_finished: reuse only"),
+        ({"cmd": "ls", "name": "n", "if_finished": "reuse", "reuse_for": "x"}, "reuse_for: got 'x'; it takes seconds"),
+        ({"cmd": "ls", "name": "n", "if_finished": "reuse", "reuse_for": 0}, "reuse_for: got '0'"),
+        ({"cmd": "ls", "name": "n", "if_running": "x"}, "value of if_running must be one of: attach, fail, replace, got: x"),
+        ({"cmd": "ls", "name": "n", "if_finished": "x"}, "value of if_finished must be one of: restart, reuse, got: x"),
     ],
 )
 def test_senseless_starts(play: Play, args: dict[str, t.Any], sentence: str) -> None:
@@ -108,7 +129,7 @@ def test_senseless_starts(play: Play, args: dict[str, t.Any], sentence: str) -> 
     assert play.engine.asked == []
 
 
-@pytest.mark.parametrize("module", [async_start, async_status])
+@pytest.mark.parametrize("module", [async_cancel, async_info, async_log, async_prune, async_start, async_status, async_wait])
 @pytest.mark.parametrize("keyword", [{"async_val": 60, "poll": 0}, {"poll": 5}])
 def test_the_keywords_are_refused(play: Play, module: t.Any, keyword: dict[str, int]) -> None:
     result = play.run(module, {"cmd": "ls"}, **keyword)
@@ -152,7 +173,8 @@ def test_status_of_check_mode(play: Play) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [{}, {"jid": "../x"}, {"jid": JID, "jobs": []}, {"jobs": "no name"}, {"jid": "name"}, {"jobs": {"a": 1}}, {"jid": JID, "mode": "x"}]
+    "args",
+    [{}, {"jid": "../x"}, {"jid": JID, "jobs": []}, {"jobs": "no name"}, {"jid": "name"}, {"jobs": {"a": 1}}, {"jid": JID, "mode": "x"}],
 )
 def test_senseless_questions(play: Play, args: dict[str, t.Any]) -> None:
     assert play.run(async_status, args)["failed"] is True
@@ -178,7 +200,7 @@ def test_a_refusal_of_the_target(play: Play) -> None:
     )
 
 
-@pytest.mark.parametrize("action", [async_start, async_status])
+@pytest.mark.parametrize("action", [async_cancel, async_info, async_log, async_prune, async_start, async_status, async_wait])
 def test_action_module_and_documentation_have_the_same_options(action: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
     name = action.__name__.rpartition(".")[2]
     module = importlib.import_module(f"ansible_collections.longhaul.jobs.plugins.modules.{name}")
@@ -198,7 +220,7 @@ def test_action_module_and_documentation_have_the_same_options(action: t.Any, mo
     documented |= yaml.safe_load(common.ModuleDocFragment.DOCUMENTATION)["options"]
     assert {key: spec for key, spec in specs[0].items() if not key.startswith("_")} == {
         **action.OPTIONS,
-        **({"task": {"type": "dict"}, "cmd": {"type": "str"}} if name == "async_start" else {}),
+        **({"task": {"type": "dict"}, "cmd": {"type": "str"}, "labels": {"type": "dict", "default": {}}} if name == "async_start" else {}),
     }
     assert {key for key in documented if not key.startswith("_")} == set(action.OPTIONS)
     for key, option in action.OPTIONS.items():

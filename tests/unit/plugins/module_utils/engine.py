@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import random
@@ -136,6 +137,10 @@ class Engine:
             "retain": 604800.0,
             "environment": {},
             "payload": payload,
+            "work": hashlib.sha256(json.dumps(payload).encode()).hexdigest(),
+            "if_running": "attach",
+            "if_finished": "restart",
+            "reuse_for": None,
         }
         again = {key: options.pop(key) for key in ("attempt", "ago") if key in options}
         return self.request("start", [jid or self.new_jid()], hold=hold, options=defaults | options, **again)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the longhaul.jobs authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine on every Python that is here, from 3.6 on: a start, a limit, a module, a look, a cancel."""
+"""The engine on every Python that is here, from 3.6 on: a start, a limit, a module, a name, a look, a cancel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def test_a_jobs_life(engine: Engine, version: tuple[int, int]) -> None:
     assert (done["changed"], done["text"], done["job"]["state"]) == (True, "é\n", "succeeded")
     over = engine.start("setsid sleep 60 & sleep 60", time_limit=0.3, grace=0.2, hold=10)
     assert (over["job"]["state"], over["job"]["survivors"], over["job"]["verified"]) == ("timed_out", [], True)
-    job = engine.start("sleep 60")
+    job = engine.start("sleep 60", name="nightly")
+    again = engine.start("sleep 60", name="nightly")
+    assert (again["ansible_job_id"], again["job"]["attached"]) == (job["ansible_job_id"], True)
     engine.kill(job, "supervisor")
     assert engine.status(job)["job"]["state"] == "orphaned"
     assert engine.cancel(job)["job"]["state"] == "cancelled"

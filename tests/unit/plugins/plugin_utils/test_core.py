@@ -725,6 +725,7 @@ ODD: dict[str, t.Any] = {
     "facts are null": {"ansible_facts": None, "msg": "m"},
     "stdout is a number": {"stdout": 5},
     "surrogates": {"msg": "a\ud800b", "k\udfff": ["\udc80"], "warnings": ["w\ud800"]},
+    "line ends": {"msg": "a\x85b\u2028c\u2029d\x0be\x1cf", "rc": 0},
     "a trust tag": {"msg": {"__ansible_type": "TrustedAsTemplate", "value": "{{ 6*7 }}"}},
     "a malformed type": {"msg": {"__ansible_type": "WarningSummary", "event": 5}, "warnings": [SUMMARY]},
     "odd warnings": {"warnings": [{"event": 5}, {"msg": 5}, 5, None, SUMMARY], "deprecations": 5},
@@ -839,6 +840,7 @@ def test_clean_keeps_what_can_be_read(cleaned: Run) -> None:
         assert odd(cleaned, case)[0]["msg"] == "m", case
     document, _facts, warnings = odd(cleaned, "surrogates")
     assert (document["msg"], document["k\ufffd"], warnings) == ("a\ufffdb", ["\ufffd"], ["w\ufffd"])
+    assert odd(cleaned, "line ends")[0]["msg"] == ODD["line ends"]["msg"]
     assert odd(cleaned, "odd warnings")[2] == ["a summary"]
     assert odd(cleaned, "a document as text")[0]["stdout_lines"] == ["a", "b"]
     assert odd(cleaned, "200 levels")[0]["in"]

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 import typing as t
 
 import pytest
@@ -188,3 +190,23 @@ def test_omit_and_defaults(built: list[t.Any], monkeypatch: pytest.MonkeyPatch) 
 def test_cmd_is_no_list() -> None:
     with pytest.raises(AnsibleActionFail, match="it takes a shell line, as a string"):
         _payload.make(action(), TASK_VARS, None, ["ls", "-l"])
+
+
+@pytest.mark.usefixtures("built")
+def test_the_same_work_has_the_same_digest() -> None:
+    """However it is written; the arguments themselves cannot be read from it."""
+    same: list[t.Any] = [{"shell": {"cmd": "ls"}}, {"ansible.builtin.shell": "ls"}, {"shell": {"_raw_params": "ls", "chdir": None}}]
+    works = {_make(task).work for task in same} | {_make(None, "ls").work}
+    assert len(works) == 1
+    assert re.fullmatch("[0-9a-f]{64}", works.pop())
+    ping = _make({"ping": {"data": "x", "more": {"b": [1, None], "a": True}}}).work
+    assert ping == _make({"ansible.builtin.ping": {"more": {"a": True, "b": [1, None]}, "data": "x"}}).work
+    others: list[t.Any] = [
+        {"ping": {"data": "y"}},
+        {"ping": {"data": "1"}},
+        {"ping": {"data": 1}},
+        {"setup": {"data": 1}},
+        {"shell": "ls -l"},
+    ]
+    assert len({_make(task).work for task in others} | {ping}) == 6
+    assert _make({"ping": {"data": datetime.date(2026, 1, 2)}}).work == _make({"ping": {"data": "2026-01-02"}}).work

@@ -21,7 +21,7 @@ from ansible_collections.longhaul.jobs.plugins.plugin_utils import _program, _re
 PACKAGE = _program.PREFIX[:-1]
 NONCE = "0123456789abcdef" * 2
 # Besides the verb itself: what it loads by name, for the supervisor's process.
-BY_NAME = {"start": ["_supervisor"], "status": [], "cancel": []}
+BY_NAME = {"start": ["_supervisor"], "status": [], "wait": [], "cancel": [], "log": [], "info": [], "prune": []}
 
 
 def _file(name: str) -> Path:

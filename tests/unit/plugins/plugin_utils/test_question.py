@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._core import LookMissed
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._question import Question
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import Reference, new_jid
@@ -59,6 +59,12 @@ def test_a_single_question_to_a_dead_host(lost: Exception, told: list[str]) -> N
     assert (shown["started"], shown["finished"], shown["failed"], shown["job"]["reachable"]) == (True, False, False, False)
     assert question.missed.startswith("web1 was not reached: ")
     assert told == []
+
+
+def test_a_denied_login_is_not_tried_again(told: list[str]) -> None:
+    question = _question(Far(AnsibleAuthenticationFailure("wrong password")), Reference(new_jid()), unreachable_timeout=60)
+    question.ask()
+    assert (question.denied, question.unreachable, told) == (True, True, [])
 
 
 def test_patience_over_several_attempts(told: list[str]) -> None:

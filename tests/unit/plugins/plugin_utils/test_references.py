@@ -16,6 +16,7 @@ from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import (
     by_jid,
     is_jid,
     new_jid,
+    registered,
 )
 
 JID = "j123456789012.3456"
@@ -107,3 +108,22 @@ def test_a_start_that_never_was_stays_so_through_other_results() -> None:
         "job": {"cause": "never_started", "state": "unknown"},
     }
     assert by_anything("jobs", {"jobs": [told, JID]}) == [Reference(never_started="bad name"), Reference(jid=JID)]
+
+
+def test_what_a_play_has_registered() -> None:
+    one = {"ansible_job_id": JID, "job": JOB | {"user": "deploy"}}
+    other = {"ansible_job_id": "j1.1", "job": JOB}
+    for variables in ({"r": one}, {"a": 1, "r": {"results": [other, {"skipped": True}, one]}}):
+        assert registered(JID, variables) == Reference(JID, "n", "h", "/a", user="deploy")
+    assert registered(JID, {"r": other, "s": {"results": "x", "ansible_job_id": JID}}) is None
+
+
+@pytest.mark.parametrize("user", [5, "a b", "x" * 100, "a\nb", ""])
+def test_a_senseless_user_is_none(user: object) -> None:
+    assert by_anything("jobs", {"ansible_job_id": JID, "job": {"user": user}})[0].user is None
+
+
+def test_what_the_engine_is_asked_with() -> None:
+    assert Reference("j1.1", "n", "h", "/a", user="u").request == {"jid": "j1.1"}
+    assert Reference(name="n").request == {"name": "n"}
+    assert Reference("j1.1", async_dir="/a", unanswered=True).request == {"jid": "j1.1", "unanswered": True, "async_dir": "/a"}

@@ -83,7 +83,8 @@ def test_the_request(core: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
         {
             "schema": 1,
             "verb": "status",
-            "async_dirs": ["~/.ansible_async", None, "/b"],
+            "async_dirs": ["~/.ansible_async", None],
+            "also_in": ["/b"],
             "jobs": JOBS,
             "filters": None,
             "options": {"mode": "status"},
@@ -99,7 +100,7 @@ def test_the_request(core: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_explicit_async_dir_is_the_only_one(core: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
     target = Target(monkeypatch)
     _remote(async_dir="/x").ask("status", JOBS, {}, also_in=["/b"])
-    assert target.requests[0]["async_dirs"] == ["/x"]
+    assert (target.requests[0]["async_dirs"], target.requests[0]["also_in"]) == (["/x"], [])
 
 
 def test_the_interpreter_is_found_once(core: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,3 +182,19 @@ def test_streams_as_core_has_them() -> None:
     assert _results.with_streams({"stdout": "x"}) == {"stdout": "x", "stderr": "", "stdout_lines": [], "stderr_lines": []}
     _results.with_streams({})["stdout_lines"].append("x")
     assert _results.with_streams({})["stdout_lines"] == []
+
+
+@pytest.mark.parametrize("how", [_results.answered, _results.told])
+def test_whose_a_job_is_that_is_not_here(how: t.Any) -> None:
+    """S28, S43: told by the reference, or, of an id alone, by what the play has registered."""
+    gone = entry(state="unknown", failed=True, msg="could not find it", job={"user": "root"})
+    far: t.Any = Far()
+    others = how(far, Reference(JID, user="deploy", host="web1"), gone).shown
+    assert others["msg"].startswith(f"job {JID} is one of the user deploy and was looked for as root: ask with become_user: deploy, or")
+    assert (others["job"]["user"], others["job"]["host"], others["failed"]) == ("deploy", "web1", True)
+    assert how(far, Reference(JID, user="root", host="web1"), gone).shown["msg"] == "could not find it"
+    assert how(far, REFERENCE, gone).shown["msg"] == "could not find it"
+    far.task_vars["started"] = {"ansible_job_id": JID, "job": {"user": "deploy", "host": "db1"}}
+    assert how(far, REFERENCE, gone).shown["msg"] == f"job {JID} is one of db1, not of web1: ask with delegate_to: db1"
+    far.task_vars["started"]["job"]["host"] = "web1"
+    assert "ask with become_user: deploy" in how(far, REFERENCE, gone).shown["msg"]

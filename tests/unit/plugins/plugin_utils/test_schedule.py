@@ -59,3 +59,14 @@ def test_a_missed_look_is_tried_again_sooner() -> None:
         short.wait_after_miss()
     assert clock.slept[-3:] == [1, 2, 2]
     assert short.hold == 2
+
+
+def test_looks_become_rarer_and_none_is_later_than_it_has_to_be() -> None:
+    clock = TurnedClock()
+    rhythm = Rhythm(4, clock, growth=1.5, most=10)
+    for _look in range(4):
+        rhythm.wait()
+    rhythm.wait(clock.time + 3)
+    rhythm.wait_after_miss(clock.time + 0.5)
+    rhythm.wait_after_miss(clock.time - 1)
+    assert clock.slept == [4, 6, 9, 10, 3, 0.5]

@@ -27,7 +27,7 @@ def _start(*answers: t.Any, **fields: t.Any) -> tuple[dict[str, t.Any], Far, Tur
     far = Far(*answers)
     clock = TurnedClock()
     remote: t.Any = far
-    options = {"name": None, "module": "m"}
+    options = {"name": None, "module": "m", "grace": 10.0, "if_running": fields.pop("if_running", "attach")}
     start = Start(remote, Reference(JID, None, "web1"), options, Payload("m", {}, b"zip"), clock=clock, **fields)
     return start.run().shown, far, clock
 
@@ -47,6 +47,31 @@ def test_a_start_without_poll_is_a_change_whatever_has_become_of_the_job() -> No
     shown, _far, _clock = _start(entry(state="failed", failed=True, msg="no", job={"attached": False}))
     assert (shown["changed"], shown["failed"], shown["finished"], "msg" in shown) == (True, False, True, False)
     assert _start(entry(job={"attached": True}))[0]["changed"] is False
+
+
+def test_a_job_that_is_attached_to_is_followed(told: list[str]) -> None:
+    attached = entry("j7.7", job={"attached": True})
+    shown, far, _clock = _start(
+        attached, entry("j7.7"), entry("j7.7", state="failed", failed=True, msg="no"), poll=7, unreachable_timeout=300
+    )
+    assert [call["jobs"] for call in far.asked] == [[{"jid": JID}], [{"jid": "j7.7"}], [{"jid": "j7.7"}]]
+    assert (shown["ansible_job_id"], shown["job"]["attached"], shown["failed"], shown["msg"]) == ("j7.7", True, True, "no")
+    assert "j7.7" in told[-1]
+
+
+def test_a_job_that_is_reused_has_changed_nothing() -> None:
+    done = entry("j7.7", state="succeeded", changed=False, msg="done", job={"attached": True})
+    for poll in (0, 5):
+        shown, far, _clock = _start(done, poll=poll, unreachable_timeout=300)
+        assert len(far.asked) == 1
+        assert (shown["ansible_job_id"], shown["finished"], shown["changed"], shown["failed"]) == ("j7.7", True, False, False)
+        assert (shown["job"]["attached"], shown.get("msg")) == (True, "done" if poll else None)
+
+
+def test_who_replaces_has_time_to_end_the_other() -> None:
+    for mode, extra in (("attach", 0), ("fail", 0), ("replace", 25)):
+        _shown, far, _clock = _start(RUNNING, if_running=mode)
+        assert far.asked[0]["extra"] == extra
 
 
 def test_a_start_that_never_was_fails_without_poll_too() -> None:
