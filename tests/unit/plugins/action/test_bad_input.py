@@ -152,7 +152,7 @@ ROWS: list[Row] = [
     *(("log", option, bad, "", "int") for option in ("offset", "lines") for bad in ("", "x", 1.5)),  # in core's words
     *(("log", "grep", bad, f"got {bad!r}", "it takes a regular expression of Python's") for bad in ("(", "[", "*")),
     ("log", "dest", "", "got ''", "it takes a file or a folder on the controller"),
-    *(("prune", "max_bytes", bad, f"got {bad!r}", "it takes bytes, or a size such as 500K, 10M or 2G") for bad in ("", "x", "-1", "5X")),
+    *(("prune", "max_bytes", bad, f"got {bad!r}", "it takes a number of bytes or a size such as 500K") for bad in ("", "x", "-1", "5X")),
     *(("log", "max_bytes", bad, f"got {bad!r}", "it takes at least 4 bytes, as a number or a size") for bad in ("", "x", "-1", "5X", "3")),
 ]
 # What takes any text.
