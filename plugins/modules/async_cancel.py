@@ -172,10 +172,8 @@ msg:
   sample: 'nothing to cancel: could not find a job named dist-upgrade in /root/.ansible_async'
 """
 
-import json
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.longhaul.jobs.plugins.module_utils import _boot
+from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import serve
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs import cancel
 
 
@@ -193,10 +191,7 @@ def main():
         mutually_exclusive=[("jobs", "filters")],
         supports_check_mode=True,
     )
-    envelope = module.params["_longhaul"]
-    if envelope:
-        module.exit_json(reply=_boot.encode(_boot.answer(cancel.run, json.loads(envelope["request"]))))
-    module.fail_json(msg="async_cancel works through its action plugin only: use its full name, longhaul.jobs.async_cancel")
+    serve(module, cancel)
 
 
 if __name__ == "__main__":

@@ -139,10 +139,8 @@ bytes:
   sample: 71202
 """
 
-import json
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.longhaul.jobs.plugins.module_utils import _boot
+from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import serve
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs import info
 
 
@@ -157,10 +155,7 @@ def main():
         mutually_exclusive=[("jobs", "filters")],
         supports_check_mode=True,
     )
-    envelope = module.params["_longhaul"]
-    if envelope:
-        module.exit_json(reply=_boot.encode(_boot.answer(info.run, json.loads(envelope["request"]))))
-    module.fail_json(msg="async_info works through its action plugin only: use its full name, longhaul.jobs.async_info")
+    serve(module, info)
 
 
 if __name__ == "__main__":

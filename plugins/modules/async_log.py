@@ -198,10 +198,8 @@ msg:
   sample: 'of 1 of 1 jobs there is no log: could not find a job named build in /root/.ansible_async'
 """
 
-import json
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.longhaul.jobs.plugins.module_utils import _boot
+from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import serve
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs import log
 
 
@@ -222,10 +220,7 @@ def main():
         mutually_exclusive=[("jobs", "filters")],
         supports_check_mode=True,
     )
-    envelope = module.params["_longhaul"]
-    if envelope:
-        module.exit_json(reply=_boot.encode(_boot.answer(log.run, json.loads(envelope["request"]))))
-    module.fail_json(msg="async_log works through its action plugin only: use its full name, longhaul.jobs.async_log")
+    serve(module, log)
 
 
 if __name__ == "__main__":

@@ -142,10 +142,8 @@ space_reclaimed:
   sample: 5894
 """
 
-import json
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.longhaul.jobs.plugins.module_utils import _boot
+from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import serve
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs import prune
 
 
@@ -162,10 +160,7 @@ def main():
         required_one_of=[("filters", "keep_last", "max_bytes", "_longhaul")],
         supports_check_mode=True,
     )
-    envelope = module.params["_longhaul"]
-    if envelope:
-        module.exit_json(reply=_boot.encode(_boot.answer(prune.run, json.loads(envelope["request"]))))
-    module.fail_json(msg="async_prune works through its action plugin only: use its full name, longhaul.jobs.async_prune")
+    serve(module, prune)
 
 
 if __name__ == "__main__":

@@ -201,10 +201,8 @@ msg:
   sample: '1 of 2 jobs had not ended 7200 s after the waiting began: dist-upgrade (j360874038559.4169); left running'
 """
 
-import json
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.longhaul.jobs.plugins.module_utils import _boot
+from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import serve
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs import wait
 
 
@@ -229,10 +227,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    envelope = module.params["_longhaul"]
-    if envelope:
-        module.exit_json(reply=_boot.encode(_boot.answer(wait.run, json.loads(envelope["request"]))))
-    module.fail_json(msg="async_wait works through its action plugin only: use its full name, longhaul.jobs.async_wait")
+    serve(module, wait)
 
 
 if __name__ == "__main__":
