@@ -1,11 +1,24 @@
 # Copyright (c) 2026, the longhaul.jobs authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module way: a module hands the request that its action plugin has sent to the engine."""
+"""The module way: a module hands the request that its action plugin has sent to the engine; and an option that several modules have."""
 
 import json
 
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import answer, encode
+
+# The option `filters`; the action plugins check it themselves, to say more than core does.
+FILTERS = {
+    "type": "dict",
+    "options": {
+        "states": {"type": "list", "elements": "str"},
+        "names": {"type": "list", "elements": "str"},
+        "labels": {"type": "dict"},
+        "modules": {"type": "list", "elements": "str"},
+        "older_than": {"type": "str"},
+        "newer_than": {"type": "str"},
+    },
+}
 
 
 def serve(module, verb):

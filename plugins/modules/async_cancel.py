@@ -21,6 +21,7 @@ author:
 extends_documentation_fragment:
   - longhaul.jobs.attributes
   - longhaul.jobs.common
+  - longhaul.jobs.filters
 attributes:
   check_mode:
     support: full
@@ -37,10 +38,8 @@ options:
     type: raw
   filters:
     description:
-      - A dict by which jobs are chosen. All that is given must match, and at least one must be given.
-      - Only jobs that run are touched and told of, and V(lost) ones if C(states) names that state.
-      - C(states), C(names), C(modules), C(labels), C(older_than) and C(newer_than) are as described for M(longhaul.jobs.async_info).
-    type: raw
+      - By what jobs are chosen. All that is given must match, and at least one must be given.
+      - Only jobs that run are touched and told of, and V(lost) ones if O(filters.states) names that state.
   signal:
     description:
       - The signal that asks the jobs to end, by its name or number. It is sent to all processes of a job.
@@ -173,7 +172,7 @@ msg:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import serve
+from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import FILTERS, serve
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs import cancel
 
 
@@ -181,7 +180,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "jobs": {"type": "raw"},
-            "filters": {"type": "raw"},
+            "filters": FILTERS,
             "signal": {"type": "str", "default": "TERM"},
             "grace": {"type": "str", "default": "10s"},
             "reason": {"type": "str"},

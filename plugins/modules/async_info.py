@@ -18,6 +18,7 @@ author:
 extends_documentation_fragment:
   - longhaul.jobs.attributes
   - longhaul.jobs.common
+  - longhaul.jobs.filters
 attributes:
   check_mode:
     support: full
@@ -30,19 +31,9 @@ options:
     description:
       - Jobs by their ids or names, by registered results of their starts, those of loops included, or by other results about them. One,
         or a list.
-      - A name means its newest job. O(filters) with C(names) finds all of a name.
+      - A name means its newest job. O(filters.names) finds all of a name.
       - Without O(jobs) and O(filters) all jobs are told of. An empty list means no jobs.
       - Mutually exclusive with O(filters).
-    type: raw
-  filters:
-    description:
-      - A dict by which jobs are chosen. All that is given must match.
-      - C(states) is one state or a list of them, such as V(running), V(orphaned) or V(lost).
-      - C(names) and C(modules) are one or a list of names, in which C(*), C(?) and C([]) stand for others as in file names. A module
-        may be given without its collection.
-      - C(labels) is a dict of labels and their values.
-      - C(older_than) and C(newer_than) are durations, such as V(90s), V(15m) or V(2h30m). They are compared with the time since the job's
-        end, or since its start while it runs. A jump of the wall clock does not make a job old.
     type: raw
 seealso:
   - module: longhaul.jobs.async_status
@@ -140,7 +131,7 @@ bytes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import serve
+from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import FILTERS, serve
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs import info
 
 
@@ -148,7 +139,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "jobs": {"type": "raw"},
-            "filters": {"type": "raw"},
+            "filters": FILTERS,
             "async_dir": {"type": "str"},
             "_longhaul": {"type": "dict", "no_log": True},
         },

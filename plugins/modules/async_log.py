@@ -22,6 +22,7 @@ author:
 extends_documentation_fragment:
   - longhaul.jobs.attributes
   - longhaul.jobs.common
+  - longhaul.jobs.filters
 attributes:
   check_mode:
     support: full
@@ -40,9 +41,7 @@ options:
     type: raw
   filters:
     description:
-      - A dict by which jobs are chosen. All that is given must match, and at least one must be given.
-      - C(states), C(names), C(modules), C(labels), C(older_than) and C(newer_than) are as described for M(longhaul.jobs.async_info).
-    type: raw
+      - By what jobs are chosen. All that is given must match, and at least one must be given.
   stream:
     description:
       - Which of the two streams.
@@ -199,7 +198,7 @@ msg:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import serve
+from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import FILTERS, serve
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs import log
 
 
@@ -207,7 +206,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "jobs": {"type": "raw"},
-            "filters": {"type": "raw"},
+            "filters": FILTERS,
             "stream": {"type": "str", "choices": ["stdout", "stderr"], "default": "stdout"},
             "offset": {"type": "int", "default": 0},
             "lines": {"type": "int"},

@@ -10,8 +10,8 @@ version_added: 0.1.0
 description:
   - Removes files of jobs that have ended, chosen by filters, by how many are to be kept, or by how much room they may take.
   - A job that is V(running), V(orphaned) or V(foreign) is never removed.
-  - A job that has ended in the last ten minutes stays, for somebody may be about to ask for it. It is removed only where O(filters) has
-    C(names). A shorter C(older_than) does not change that.
+  - A job that has ended in the last ten minutes stays, for somebody may be about to ask for it. It is removed only where O(filters.names) is
+    given. A shorter O(filters.older_than) does not change that.
   - A job whose supervisor was killed, and which nobody has asked for since, has ended when its files were last changed.
   - A start also removes jobs of its user that are past their own C(retain), a few at each start.
 author:
@@ -19,6 +19,7 @@ author:
 extends_documentation_fragment:
   - longhaul.jobs.attributes
   - longhaul.jobs.common
+  - longhaul.jobs.filters
 attributes:
   check_mode:
     support: full
@@ -29,9 +30,8 @@ attributes:
 options:
   filters:
     description:
-      - A dict by which jobs are chosen, as described for M(longhaul.jobs.async_info). Those of them that have ended may be removed.
+      - By what jobs are chosen. All that is given must match. Those of them that have ended may be removed.
       - At least one of O(filters), O(keep_last) and O(max_bytes) is required.
-    type: raw
   keep_last:
     description:
       - How many of the chosen ended jobs stay, the newest by their ends.
@@ -143,14 +143,14 @@ space_reclaimed:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import serve
+from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import FILTERS, serve
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs import prune
 
 
 def main():
     module = AnsibleModule(
         argument_spec={
-            "filters": {"type": "raw"},
+            "filters": FILTERS,
             "keep_last": {"type": "str"},
             "max_bytes": {"type": "str"},
             "include_core": {"type": "bool", "default": False},

@@ -19,6 +19,7 @@ author:
 extends_documentation_fragment:
   - longhaul.jobs.attributes
   - longhaul.jobs.common
+  - longhaul.jobs.filters
 attributes:
   check_mode:
     support: full
@@ -37,9 +38,7 @@ options:
     type: raw
   filters:
     description:
-      - A dict by which jobs are chosen when the waiting begins, as described for M(longhaul.jobs.async_info). At least one filter is
-        required.
-    type: raw
+      - By what jobs are chosen when the waiting begins. All that is given must match, and at least one must be given.
   return_when:
     description:
       - V(all_finished) waits for all jobs.
@@ -202,7 +201,7 @@ msg:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import serve
+from ansible_collections.longhaul.jobs.plugins.module_utils._module_way import FILTERS, serve
 from ansible_collections.longhaul.jobs.plugins.module_utils._verbs import wait
 
 
@@ -210,7 +209,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "jobs": {"type": "raw"},
-            "filters": {"type": "raw"},
+            "filters": FILTERS,
             "return_when": {"type": "str", "choices": ["all_finished", "first_finished", "first_failed"], "default": "all_finished"},
             "timeout": {"type": "str"},
             "timeout_from": {"type": "str", "choices": ["now", "start"], "default": "now"},

@@ -35,7 +35,7 @@ def of(given: Mapping[str, t.Any], *, all_allowed: bool = False, empty_allowed: 
     if filters is not None:
         found = checked(filters)
         if not found and not all_allowed:
-            raise AnsibleActionFail("filters: got none; it takes at least one of " + ", ".join(_CHECKS))
+            raise AnsibleActionFail("filters: got none; it takes at least one of " + ", ".join(FILTERS))
         return Selection(filters=found)
     if jobs is None:
         return Selection()
@@ -55,11 +55,11 @@ def for_host(selection: Selection, host: str) -> Selection:
 def checked(filters: object) -> dict[str, t.Any]:
     """The option `filters` as the engine takes it. Raises AnsibleActionFail."""
     if not isinstance(filters, Mapping):
-        raise AnsibleActionFail(f"filters: got {_options.shown(filters)}; it takes a dict of " + ", ".join(_CHECKS))
-    unknown = sorted(str(key) for key in filters if key not in _CHECKS)
+        raise AnsibleActionFail(f"filters: got {_options.shown(filters)}; it takes a dict of " + ", ".join(FILTERS))
+    unknown = sorted(str(key) for key in filters if key not in FILTERS)
     if unknown:
-        raise AnsibleActionFail(f"filters: got the unknown key {', '.join(map(_options.shown, unknown))}; it takes " + ", ".join(_CHECKS))
-    return {str(key): _CHECKS[key](f"filters.{key}", value) for key, value in filters.items() if value is not None}
+        raise AnsibleActionFail(f"filters: got the unknown key {', '.join(map(_options.shown, unknown))}; it takes " + ", ".join(FILTERS))
+    return {str(key): FILTERS[key](f"filters.{key}", value) for key, value in filters.items() if value is not None}
 
 
 def _texts(option: str, value: object) -> list[str]:
@@ -91,7 +91,7 @@ def _labels(option: str, value: object) -> dict[str, str]:
     return _options.labels(option, value)
 
 
-_CHECKS: dict[str, t.Callable[[str, object], t.Any]] = {
+FILTERS: dict[str, t.Callable[[str, object], t.Any]] = {
     "states": _states,
     "names": _globs,
     "labels": _labels,

@@ -21,8 +21,9 @@ from ansible_collections.longhaul.jobs.plugins.action import (
     async_status,
     async_wait,
 )
-from ansible_collections.longhaul.jobs.plugins.doc_fragments import common
-from ansible_collections.longhaul.jobs.plugins.plugin_utils import _payload
+from ansible_collections.longhaul.jobs.plugins.doc_fragments import common, filters
+from ansible_collections.longhaul.jobs.plugins.module_utils import _module_way
+from ansible_collections.longhaul.jobs.plugins.plugin_utils import _payload, _selection
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._core import LookMissed
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import new_jid
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
@@ -218,9 +219,16 @@ def test_action_module_and_documentation_have_the_same_options(action: t.Any, mo
         module.main()
     documented = yaml.safe_load(module.DOCUMENTATION)["options"]
     documented |= yaml.safe_load(common.ModuleDocFragment.DOCUMENTATION)["options"]
+    checked_here = (
+        {"task": {"type": "dict"}, "cmd": {"type": "str"}, "labels": {"type": "dict", "default": {}}} if name == "async_start" else {}
+    )
+    if "filters" in action.OPTIONS:
+        documented |= yaml.safe_load(filters.ModuleDocFragment.DOCUMENTATION)["options"]
+        assert set(documented["filters"]["suboptions"]) == set(_module_way.FILTERS["options"]) == set(_selection.FILTERS)
+        checked_here = {"filters": _module_way.FILTERS}
     assert {key: spec for key, spec in specs[0].items() if not key.startswith("_")} == {
         **action.OPTIONS,
-        **({"task": {"type": "dict"}, "cmd": {"type": "str"}, "labels": {"type": "dict", "default": {}}} if name == "async_start" else {}),
+        **checked_here,
     }
     assert {key for key in documented if not key.startswith("_")} == set(action.OPTIONS)
     for key, option in action.OPTIONS.items():
