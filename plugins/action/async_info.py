@@ -34,8 +34,6 @@ class ActionModule(ActionBase):
         remote = Remote(self, task_vars, _options.async_dir("async_dir", given["async_dir"]))
         question = Question(remote, selection, verb="info")
         shown = _told(remote, question, [result.shown for result in question.ask()])
-        if question.unreachable:
-            self._task.until = []  # core would go on asking; an empty one is met by a result that has not failed
         return _results.finish(remote, question.mark(shown))
 
 

@@ -48,6 +48,4 @@ class ActionModule(ActionBase):
         question.unreachable_timeout = budget if repeated else 0.0
         results = question.ask()
         shown = _results.with_streams(_results.flat(results[0])) if is_flat else _results.listed(results)
-        if question.unreachable:
-            self._task.until = []  # core would go on asking; an empty one is met by a result that has not failed
         return _results.finish(remote, question.mark(shown))

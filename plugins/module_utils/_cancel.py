@@ -284,7 +284,7 @@ def call_off(spool, jid, here, options):
         _disk.remove(new)
         if exc.errno in (errno.ENOTEMPTY, errno.EEXIST):
             return None
-        raise Refused("the start of job %s could not be called off in %s: %s; nothing was changed" % (jid, spool, exc.strerror)) from exc
+        raise Refused("%s: %s" % (spool, exc.strerror)) from exc
     try:  # the start cannot come any more: what fails from here on does not undo that
         _commit.publish(path)
         _disk.fsync_path(path)

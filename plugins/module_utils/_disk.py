@@ -26,14 +26,14 @@ def for_start(async_dirs):
             _make(path)
             why = _spool.why_not(path)
             if why:
-                raise Refused("the async dir %s %s; nothing was started" % (path, why))
+                raise Refused("the async dir %s %s" % (path, why))
             _spool.shut(path)
             if os.access(path, os.R_OK | os.W_OK | os.X_OK):
                 return path
             reasons.append("%s cannot be written" % path)
         except OSError as exc:
             reasons.append("%s: %s" % (path, exc.strerror))
-    raise Refused("no async dir can be used (%s); nothing was started" % "; ".join(reasons))
+    raise Refused("no async dir can be used (%s)" % "; ".join(reasons))
 
 
 def _make(path):

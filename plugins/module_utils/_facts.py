@@ -87,7 +87,7 @@ class Facts:
         self.command = record.get("kind") == "command"
         self.same_boot = self.here.same_boot(record)
         self.same_host = self.here.same_host(record)
-        self.started = _record.parse(self._read("started.json"))
+        self.started = _record.started(self._read("started.json"))
         if not self.same_boot:
             return
         self.supervisor_alive = _process.alive(record["supervisor"])

@@ -40,7 +40,8 @@ class Filters:
 
     def _names_match(self, job):
         """``job`` is a record, or the `job` of a job result."""
-        labels = job.get("labels") or {}
+        labels = job.get("labels")
+        labels = labels if isinstance(labels, dict) else {}
         return (
             _matches(job.get("name"), self.filters.get("names"))
             and _matches(job.get("module"), self.filters.get("modules"), parts=True)
@@ -52,7 +53,7 @@ def _matches(text, globs, parts=False):
     """Whether one of the globs matches, None for no matter which; with ``parts`` one without a dot also the last part of a full name."""
     if globs is None:
         return True
-    for glob in globs if text else ():
+    for glob in globs if isinstance(text, str) else ():
         texts = [text, text.rpartition(".")[2]] if parts and "." not in glob else [text]
         if not any(sign in glob for sign in "*?["):
             if glob in texts:
@@ -88,7 +89,7 @@ def age(spool, jid, here, document, now):
     path = "%s/%s.d" % (spool, jid)
     record = record_of(spool, jid) or {}
     try:
-        started = _record.parse(_spool.read_file(path + "/started.json")) or {}
+        started = _record.started(_spool.read_file(path + "/started.json")) or {}
     except OSError:
         started = {}
     job = document["job"]
@@ -100,7 +101,8 @@ def age(spool, jid, here, document, now):
         since = _changed(path[:-2])
     ages = [now[0] - since]
     if here.same_boot(record):
-        ages.append(now[1] - started.get("clock", 0.0) - (document["finished"] and job["elapsed"] or 0.0))
+        elapsed = job["elapsed"] if document["finished"] and isinstance(job["elapsed"], (int, float)) else 0.0
+        ages.append(now[1] - started.get("clock", 0.0) - elapsed)
     return max(0.0, min(ages))
 
 

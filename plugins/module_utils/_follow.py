@@ -18,9 +18,10 @@ class Follow:
         self.offsets = offsets
         self.left = WHOLE
 
-    def has_news(self, spool, jid):
-        """Whether there is at least a line more."""
-        return any(self._piece(spool, jid, number, False)[1] for number in range(len(STREAMS)))
+    def has_news(self, document, spool):
+        """Whether there is at least a line more that is told of a job."""
+        jid = document["job"]["jid"]
+        return _is_told(document) and any(self._piece(spool, jid, number, False)[1] for number in range(len(STREAMS)))
 
     def add_to(self, document, spool):
         """Put into a job's result what it has written, as ``job.output``: of each stream [offset behind it, text, size of the whole].
@@ -28,7 +29,7 @@ class Follow:
         The result must be sampled first: then nothing is left behind the last lines of a job that has ended. Not of a no_log job.
         """
         job = document["job"]
-        if job.get("no_log") or job["state"] in ("unknown", "foreign"):
+        if not _is_told(document):
             return
         job["output"] = []
         for number in range(len(STREAMS)):
@@ -59,3 +60,8 @@ class Follow:
             if lines or len(data) < PIECE:
                 data = data[:lines]
         return begin + len(data), data, size
+
+
+def _is_told(document):
+    """Whether what the job writes may be told, and is here."""
+    return not document["job"].get("no_log") and document["job"]["state"] not in ("unknown", "foreign")

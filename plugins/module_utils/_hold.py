@@ -89,7 +89,7 @@ def _pidfd(facts):
 def sleep_on(path, seconds):
     """Wait until the lock is free, at most so long."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return
     before = signal.signal(signal.SIGALRM, _ring)

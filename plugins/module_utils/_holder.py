@@ -109,10 +109,12 @@ class Holder:
     def _can_be_reused(self, document):
         from ansible_collections.longhaul.jobs.plugins.module_utils import _filters
 
-        if self._record().get("fingerprint") != self.launch.fingerprint:
+        record = self._record()
+        if record.get("fingerprint") != self.launch.fingerprint:
             return False
-        longest = self.options["reuse_for"]
-        return longest is None or _filters.age(self.spool, self.jid, self.here, document, _filters.clocks()) <= longest
+        # One that is past its own `retain` is not there any more, though nobody has removed it yet.
+        longest = [seconds for seconds in (self.options["reuse_for"], record.get("retain")) if seconds is not None]
+        return not longest or _filters.age(self.spool, self.jid, self.here, document, _filters.clocks()) <= min(longest)
 
     def _record(self):
         """The job's record; empty where there is none that can be read."""

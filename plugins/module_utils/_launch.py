@@ -163,7 +163,7 @@ class Launch:
                 return
             started = None
             try:
-                started = _record.parse(_spool.read_file(path + "/started.json"))
+                started = _record.started(_spool.read_file(path + "/started.json"))
             except OSError:
                 pass
             living = _process.alive(started)

@@ -95,11 +95,9 @@ class Places:
         """(async dir, jid) of what a request's entry asks for by its id or its name; the dir is None where there is no such job."""
         if "jid" in job:
             return _spool.find(self.dirs, job["jid"]), job["jid"]
-        for spool in self.dirs:
-            jid = self._newest(spool, job["name"])
-            if jid:
-                return spool, jid
-        return None, None
+        newest = [(spool, self._newest(spool, job["name"])) for spool in self.dirs]
+        found = [(self._rank(record), spool, record["jid"]) for spool, record in newest if record]
+        return max(found, key=lambda one: one[0])[1:] if found else (None, None)
 
     def chosen(self, request):
         """[(async dir, jid, entry)] of the jobs that a request means.
@@ -141,17 +139,21 @@ class Places:
         return document
 
     def _newest(self, spool, name):
-        """The newest job of a name, as its claim has it. Where that job was removed, or there is no claim: by the jobs' records."""
+        """The record of the newest job of a name in an async dir, or None: as its claim has it; by all records where that job was removed,
+        or there is no claim."""
         try:
             jid = _claim.holder(spool, self.here, name)
         except OSError:
             jid = None
-        if jid and self._record(spool, jid):
-            return jid
+        held = self._record(spool, jid) if jid else None
+        if held:
+            return held
         records = [record for record in (self._record(spool, jid) for jid in every(spool)) if record and record.get("name") == name]
-        # One of another host, which shares this directory, only where there is none of this one.
-        records.sort(key=lambda record: (self.here.same_host(record), record.get("created") or 0.0))
-        return records[-1]["jid"] if records else None
+        return max(records, key=self._rank) if records else None
+
+    def _rank(self, record):
+        """What the newest has most of. One of another host, which shares this directory, counts only where there is none of this one."""
+        return self.here.same_host(record), record.get("created") or 0.0
 
     def _record(self, spool, jid):
         """The record of a job that was not removed, or None."""

@@ -22,8 +22,8 @@ def sweep(spool, now):
     for jid in kept:
         try:
             _remove_past_retain(spool, jid, now)
-        except OSError:
-            pass
+        except Exception:
+            pass  # whatever is wrong with an old job, it is not for the start that goes by to tell
 
 
 def tidy(spool, now):

@@ -80,9 +80,36 @@ def read(data):
         return None, False
     if record.get("schema") != SCHEMA:
         return None, isinstance(record.get("schema"), int)
-    numbers = [record.get("time_limit"), record.get("grace")]
-    good = NEEDED <= set(record) and all(n is None or isinstance(n, (int, float)) for n in numbers)
-    return (record if good and isinstance(record["supervisor"], (dict, type(None))) else None), False
+    return (record if _is_sound(record) else None), False
+
+
+def _is_sound(record):
+    """Whether all that a job is judged, chosen and ended by is of its kind."""
+    labels = record.get("labels") or {}
+    return (
+        NEEDED <= set(record)
+        and _are_numbers(record.get(key) for key in ("time_limit", "grace", "retain", "created"))
+        and isinstance(record["boot"], dict)
+        and isinstance(record["host"], dict)
+        and isinstance(labels, dict)
+        and (record["supervisor"] is None or _is_identity(record["supervisor"]))
+    )
+
+
+def _are_numbers(values):
+    return all(value is None or isinstance(value, (int, float)) for value in values)
+
+
+def _is_identity(who):
+    """Whether that may be one process's: other numbers mean groups of them to those who signal."""
+    return isinstance(who, dict) and isinstance(who.get("pid"), int) and who["pid"] > 1 and _are_numbers([who.get("start")])
+
+
+def started(data):
+    """What started.json's bytes (or None) say of the payload: its identity, `wall` and `clock` in seconds; None for anything else."""
+    found = parse(data)
+    good = found and _is_identity(found) and _are_numbers(found.get(key) for key in ("wall", "clock"))
+    return found if good else None
 
 
 def complete_end(data):

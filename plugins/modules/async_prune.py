@@ -10,8 +10,8 @@ version_added: 0.1.0
 description:
   - Removes files of jobs that have ended, chosen by filters, by how many are to be kept, or by how much room they may take.
   - A job that is V(running), V(orphaned) or V(foreign) is never removed.
-  - A job that has ended in the last ten minutes stays, for somebody may be about to ask for it. It is removed only where O(filters.names) is
-    given. A shorter O(filters.older_than) does not change that.
+  - A job that has ended in the last ten minutes stays, for somebody may be about to ask for it. It is removed only where O(filters.names)
+    is given. A shorter O(filters.older_than) does not change that.
   - A job whose supervisor was killed, and which nobody has asked for since, has ended when its files were last changed.
   - A start also removes jobs of its user that are past their own C(retain), a few at each start.
 author:

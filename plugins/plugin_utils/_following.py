@@ -43,6 +43,10 @@ class Following:
                 display.display("\n".join(prefix + _shown(line) for line in text.removesuffix("\n").split("\n")))
         return any(piece[1] for piece in pieces)
 
+    def give_up(self) -> None:
+        """Expect no more of jobs that have ended: a look at them has told nothing, whatever their sizes were."""
+        self._sizes = dict.fromkeys(self._sizes, [])
+
     def has_more(self, jid: str | None) -> bool:
         """Whether a job that has ended has written more than was shown."""
         return any(end < size for end, size in zip(self.offsets.get(str(jid), []), self._sizes.get(str(jid), []), strict=False))

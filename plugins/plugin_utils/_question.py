@@ -65,6 +65,7 @@ class Question:
         """Put into a task's result that the question was not answered, if so."""
         if self.unreachable:
             shown.update(unreachable=True, msg=self.missed)
+            self.remote.action._task.until = []  # core would go on asking; an empty one is met by a result that has not failed
         elif self.missed:
             shown["warnings"] = [*shown.get("warnings", []), self.missed]
         return shown

@@ -130,7 +130,7 @@ class Wait:
         return [job for job in self._jobs if job.is_open or self._has_more(job)]
 
     def _has_more(self, job: _Waited) -> bool:
-        return job.ended and self._following.has_more(job.reference.jid)
+        return job.ended and self._deadline(job) > self.clock.now() and self._following.has_more(job.reference.jid)
 
     def _deadline(self, job: _Waited) -> float:
         """When a job is given up."""
@@ -166,14 +166,16 @@ class Wait:
             found = [result.shown["job"] for result in results]
             self._choose([Reference(job["jid"], job["name"], self.remote.host, job.get("async_dir")) for job in found])
             return True
-        has_news = False
+        has_news = has_output = False
         for job, result, written in zip(jobs, results, output, strict=True):
             if self.follow:
-                has_news = self._following.show(result, written) or has_news
+                has_output = self._following.show(result, written) or has_output
             if not job.ended:
                 job.note(result, now)
                 has_news = has_news or job.ended
-        return has_news
+        if not has_output:
+            self._following.give_up()
+        return has_news or has_output
 
     def _pause(self, begun: float, hold: float, has_news: bool) -> None:
         """Wait until it is time for the next look; the last one was begun then."""

@@ -52,14 +52,14 @@ class Cancel(JobCase):
         """The job result in a cancel's reply, held against what is true."""
         if reply is None:
             return None
-        if "error" in reply:
-            scene.story.append(reply["error"])
-            assert "No space left" in reply["error"]
-            if self.unanswered:
-                self.refused(scene, reply["error"])
-            return None
         job: Job = reply["jobs"][0]
         failed, changed = job.pop("failed"), job.pop("changed")
+        if failed and job["job"]["state"] == "unknown":  # a start that was not called off
+            scene.story.append(job["msg"])
+            assert self.unanswered, job
+            assert "No space left" in job["msg"], job
+            self.refused(scene)
+            return None
         known, told = scene.end, _written(scene)
         scene.judge({**job, **told}, scene.living())
         scene.end = scene.end if told else known

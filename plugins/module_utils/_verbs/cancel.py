@@ -59,7 +59,10 @@ def _nowhere(places, job, request, here, options):
     if request["check"]:
         return dict(document, changed=True, failed=False)
     dirs = [job["async_dir"]] if job.get("async_dir") else request["async_dirs"]
-    return _cancel.call_off(_disk.for_start(dirs), job["jid"], here, options)
+    try:
+        return _cancel.call_off(_disk.for_start(dirs), job["jid"], here, options)
+    except Refused as exc:  # which does not cost the other jobs their cancel
+        return dict(document, changed=False, failed=True, msg="the start of job %s was not called off: %s" % (job["jid"], exc))
 
 
 def _ended(jobs, here, options, check):

@@ -7,6 +7,7 @@ Entries are job results without the modules' own, with a part of the stream unde
 there is no such job, or that its output is not shown.
 """
 
+import errno
 import os
 import stat
 import time
@@ -26,6 +27,7 @@ def run(request):
     options = dict(request["options"], until=time.monotonic() + SEARCH_SECONDS)
     if options["grep"] is not None:
         options["search"] = _pattern(options["grep"])
+        _give_up_after(2 * SEARCH_SECONDS)
     entries, room = [], REPLY_BYTES
     for spool, jid, job in places.chosen(request):
         if spool:
@@ -33,7 +35,23 @@ def run(request):
             room -= len(entries[-1].get("log", {}).get("data", "")) * 3 // 4
         else:
             entries.append(dict(places.nowhere(job), failed=True))
+    _give_up_after(0.0)  # never: all is read
     return {"schema": 1, "jobs": entries, "warnings": places.reasons}
+
+
+def _give_up_after(seconds):
+    """End this process's work with a sentence after so many seconds, 0 for never.
+
+    Within one line nothing else ends the search of a pattern that tries for ever.
+    """
+    import _signal as signal
+
+    def ring(number, frame):
+        raise Refused("grep: the pattern takes longer than %d s on one line" % seconds)
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])  # whoever called us may have it blocked
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _pattern(text):
@@ -57,7 +75,10 @@ def _entry(spool, jid, here, options, room):
         return dict(entry, failed=True, msg="the record of job %s cannot be read, so its output is not shown" % jid)
     if entry["job"]["no_log"] or (record and record.get("no_log")):
         return dict(entry, failed=True)
-    entry["log"] = _part(path + options["stream"], ended, options, room)
+    try:
+        entry["log"] = _part(path + options["stream"], ended, options, room)
+    except OSError as exc:
+        return dict(entry, failed=True, msg="the output of job %s cannot be read: %s" % (jid, exc.strerror))
     if record is None:
         entry["log"]["none_of"] = "core"  # whose wrapper keeps no output but the job's result
     elif record["kind"] != "command" and options["stream"] == "stdout":
@@ -84,7 +105,7 @@ def _part(path, ended, options, room):
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-            raise Refused("%s is not a plain file of this user" % path)
+            raise OSError(errno.EPERM, "not a plain file of this user")
         if options["grep"] is None:
             if options["lines"] is not None:
                 offset = _log.last_lines(fd, offset, options["limit"], options["lines"])

@@ -23,6 +23,13 @@ from ansible_collections.longhaul.jobs.plugins.module_utils._hold import until_e
 TOMBSTONE_SECONDS = 86400.0
 
 
+def _async_dir(request):
+    try:
+        return _disk.for_start(request["async_dirs"])
+    except Refused as exc:
+        raise Refused("%s; nothing was started" % exc) from None
+
+
 def run(request, supervisor=None, payload=b"", cwd=None):
     """The reply to a start.
 
@@ -38,7 +45,7 @@ def run(request, supervisor=None, payload=b"", cwd=None):
     began = time.monotonic()
     here = _facts.Here()
     # An earlier attempt may have found another of the async dirs the first that can be written.
-    spool = _spool.find(_spool.for_questions(request["async_dirs"])[0], jid) or _disk.for_start(request["async_dirs"])
+    spool = _spool.find(_spool.for_questions(request["async_dirs"])[0], jid) or _async_dir(request)
     if request["attempt"] > 1 and not os.path.isdir("%s/%s.d" % (spool, jid)):
         if _disk.volatile(spool) and _process.uptime() < request["ago"]:
             sentence = "the host was restarted after job %s was first sent, and its directory does not survive that" % jid

@@ -72,7 +72,7 @@ class _Wait:
     def _has_news(self):
         if not self.follow or time.monotonic() - self.began < FOLLOW_LEAST:
             return False
-        return any(self.follow.has_news(*place) for place in self.found if place[0])
+        return any(self.follow.has_news(document, place[0]) for place, document in zip(self.found, self.documents))
 
     def _sleep(self, seconds):
         """Wait for an end, at most so long, and settle what has ended; whether it was of use to wait, or the time is up."""

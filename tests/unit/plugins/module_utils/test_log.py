@@ -151,11 +151,13 @@ def test_a_reply_has_room_for_so_much_and_says_so(engine: Engine) -> None:
 
 def test_a_stream_that_is_no_plain_file_is_not_read(engine: Engine, tmp_path: Path) -> None:
     job = engine.start("echo out", hold=10)
+    other = engine.start("echo other", hold=10)
     stream = engine.path(job) / "stdout"
     stream.unlink()
     os.mkfifo(stream)
-    reply = engine.call(engine.request("log", [job["ansible_job_id"]], options=OPTIONS))
-    assert "not a plain file" in reply["error"]
+    bad, good = engine.call(engine.request("log", [one["ansible_job_id"] for one in (job, other)], options=OPTIONS))["jobs"]
+    assert (bad["failed"], "not a plain file" in bad["msg"], "log" in bad) == (True, True, False)
+    assert base64.b64decode(good["log"]["data"]) == b"other\n", "one bad stream does not cost the others theirs"
     stream.unlink()
     (tmp_path / "secret").write_text("secret")
     stream.symlink_to(tmp_path / "secret")

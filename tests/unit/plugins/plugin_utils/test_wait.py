@@ -416,4 +416,5 @@ def test_a_denied_login_is_not_tried_again() -> None:
     remote: t.Any = Far(AnsibleAuthenticationFailure("wrong password"))
     result = Wait(remote, Selection([Reference("j1.1")]), clock=TurnedClock()).run()
     assert (result["unreachable"], result["looks"], len(remote.asked)) == (True, 1, 1)
-    assert result["msg"] == "web1 was not reached: Failed to authenticate: wrong password"
+    assert result["msg"].startswith("web1 was not reached: ")
+    assert result["msg"].endswith("wrong password")
