@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The project's checks, run as parts: ``gates.py test|test-all-cores|lint|demo`` or ``gates.py PART…`` (``gates.py list`` names them).
 
-Each part sets up what it needs (setting_up.py), runs in a copy of the tree of its own and logs to .build/log/<part>.log; two run at a time.
+Each part sets up what it needs (setting_up.py), runs in a copy of the tree of its own and logs to .build/log/<part>.log; three run
+at a time.
 A part that this machine cannot run is named as skipped, with the reason.
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 from integration import Matrix
 from setting_up import BUILD, CORES, NEWEST, TOP, Environments, Missing, environment, get_pip, out_of_reach, packages, tree
 
+WORKERS = 3  # parts that run at a time, on two processors too: much of what they do is to wait
 TESTED = ("2.16", "2.18", "2.19", "2.21", "2.22")
 CLOSING = re.compile(r"=+ .*\b(passed|failed|error|no tests ran)\b.* =+|(\w+: )?\d+ passed, \d+ failed.*|crash walk: .*")
 
@@ -85,7 +87,8 @@ class Gates:
         works |= {
             "unit-pytest-ansible": self._pytest_ansible,
             "unit-ansible-test": self._ansible_test_units,
-            "scenarios": self._playing(TESTED, "tests/scenarios", "--ignore=tests/scenarios/keyword"),
+            "scenarios": self._playing(TESTED, "tests/scenarios", "--ignore=tests/scenarios/keyword", "--ignore=tests/scenarios/faults"),
+            "faults": self._playing(TESTED, "tests/scenarios/faults"),
             "crash-walk": self._crash_walk,
             "kill-slice": self._kill_slice,
             "keyword": self._playing(("2.16",), "tests/scenarios/keyword"),
@@ -116,9 +119,10 @@ class Gates:
             if python in pythons_seen:
                 self.core_only.add(core)
             pythons_seen.append(python)
+        self.core_only.add(NEWEST)  # with which pytest-ansible and ansible-test run everything
         units = [f"unit-{core}" for core in cores]
         units += ["unit-pytest-ansible", "unit-ansible-test"]
-        return ["scenarios", "crash-walk", "kill-slice", "keyword", *units, "integration", "molecule", "install", *self.lint()]
+        return ["scenarios", "faults", "crash-walk", "kill-slice", "keyword", *units, "integration", "molecule", "install", *self.lint()]
 
     # -- the parts
 
@@ -292,7 +296,7 @@ def _no_exceptions(here: Path) -> None:
 
 
 def run(gates: Gates, names: list[str]) -> int:
-    """Run the parts, two at a time, and say how each ends; the exit status."""
+    """Run the parts, three at a time, and say how each ends; the exit status."""
     began = time.monotonic()
     told = threading.Lock()
     waiting = iter(names)
@@ -311,7 +315,7 @@ def run(gates: Gates, names: list[str]) -> int:
     absent = packages()
     if absent:
         print(f"not here, and not to be installed by this user: {', '.join(absent)}", flush=True)
-    threads = [threading.Thread(target=work) for _worker in range(2)]
+    threads = [threading.Thread(target=work) for _worker in range(WORKERS)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -18,6 +18,19 @@ if t.TYPE_CHECKING:
     from ansible_collections.longhaul.jobs.tests.scenarios.support import Server, Stage, User
 
 
+def pytest_terminal_summary(terminalreporter: t.Any) -> None:
+    """The table of what core does where ours is tested: a row a fault."""
+    import ansible.release
+    from ansible_collections.longhaul.jobs.tests.scenarios.faults.core_fails import TABLE
+
+    if TABLE:
+        width = max(map(len, TABLE))
+        terminalreporter.write_line("")
+        terminalreporter.write_line(f"| {'what happens':{width}} | core {ansible.release.__version__}, its own async, seen in this run")
+        for what, core in TABLE.items():
+            terminalreporter.write_line(f"| {what:{width}} | {core}")
+
+
 @pytest.fixture
 def stage() -> t.Iterator[Stage]:
     """A stage with no hosts yet; no process and no file of the test is left afterwards."""

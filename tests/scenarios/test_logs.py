@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import stat
+import time
 import typing as t
+from pathlib import Path
 
 import pytest
 from ansible_collections.longhaul.jobs.tests.scenarios.bed import Bed
@@ -213,18 +215,35 @@ LARGE = """
 """
 
 
+def _highest(pid: int) -> int:
+    """KiB of memory that the process or one below it has had at once, as far as it shows while they live."""
+    parents: dict[int, int] = {}
+    high: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            found = dict(line.split(":", 1) for line in entry.read_text().splitlines())
+            parents[int(entry.parent.name)] = int(found["PPid"])
+            high[int(entry.parent.name)] = int(found.get("VmHWM", "0").split()[0])
+    family = [pid]
+    for one in family:  # grows while it is walked
+        family += [child for child, parent in parents.items() if parent == one]
+    return max(high.get(one, 0) for one in family)
+
+
 def test_a_gigabyte(stage: Stage, bed: Bed) -> None:
     """S24: neither the play nor any of its workers has a part of it in memory that was not asked for."""
     stage.add_bed_host(bed, "h1")
     run = stage.begin(LARGE)
-    _pid, status, usage = os.wait4(run.process.pid, 0)
-    run.process.returncode = os.waitstatus_to_exitcode(status)
+    highest = 0
+    while run.process.poll() is None:  # not what wait4 tells: that begins with the memory of the process that has forked it
+        highest = max(highest, _highest(run.process.pid))
+        time.sleep(0.02)
     run.finish()
     (log,) = run.result("Tail")["logs"]
     assert (log["text"][-5:], log["next_offset"], log["end"]) == ("last\n", (1 << 30) + 5, False)
     assert len(log["text"]) <= 1 << 20
     assert (stage.folder / "large").stat().st_size == 64 << 20
-    assert usage.ru_maxrss < 200 << 10, f"{usage.ru_maxrss} KiB at most, in the play or one of its workers"
+    assert 20 << 10 < highest < 200 << 10, f"{highest} KiB at most, in the play or one of its workers"
 
 
 def test_options_that_make_no_sense(stage: Stage, bed: Bed) -> None:
