@@ -81,7 +81,7 @@ class Facts:
 
     def _processes(self):
         record, self.newer = _record.read(self._read("job.json"))
-        if record is None:
+        if record is None or record["jid"] != self.jid:
             return
         self.record = record
         self.command = record.get("kind") == "command"

@@ -100,7 +100,7 @@ def age(spool, jid, here, document, now):
     else:
         since = _changed(path[:-2])
     ages = [now[0] - since]
-    if here.same_boot(record):
+    if started and here.same_boot(record):
         elapsed = job["elapsed"] if document["finished"] and isinstance(job["elapsed"], (int, float)) else 0.0
         ages.append(now[1] - started.get("clock", 0.0) - elapsed)
     return max(0.0, min(ages))

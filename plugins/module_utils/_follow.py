@@ -18,12 +18,11 @@ class Follow:
         self.offsets = offsets
         self.left = WHOLE
 
-    def has_news(self, document, spool):
+    def has_news(self, document, spool, jid):
         """Whether there is at least a line more that is told of a job."""
-        jid = document["job"]["jid"]
         return _is_told(document) and any(self._piece(spool, jid, number, False)[1] for number in range(len(STREAMS)))
 
-    def add_to(self, document, spool):
+    def add_to(self, document, spool, jid):
         """Put into a job's result what it has written, as ``job.output``: of each stream [offset behind it, text, size of the whole].
 
         The result must be sampled first: then nothing is left behind the last lines of a job that has ended. Not of a no_log job.
@@ -33,7 +32,7 @@ class Follow:
             return
         job["output"] = []
         for number in range(len(STREAMS)):
-            end, data, size = self._piece(spool, job["jid"], number, document["finished"])
+            end, data, size = self._piece(spool, jid, number, document["finished"])
             self.left -= len(data)
             job["output"].append([end, data.decode("utf-8", "replace"), size])
 

@@ -73,11 +73,15 @@ class Holder:
         self.here = launch.here
         self.jid = jid
         self.path = "%s/%s.d" % (self.spool, jid)
+        self.replaced = False  # whether it was ended for this start
         self.reused = False  # whether it had ended, and its end is the answer
         self.warnings = []
 
     def answers(self):
         """Whether the start is answered with this job, as it now is; else its own may go on. Raises Refused."""
+        record = self._record()
+        if record and record.get("name") != self.options["name"]:
+            return False  # no claim of ours has named it
         document = _answer.settle(self.spool, self.jid, self.here)[0]
         state = document["job"]["state"]
         if state not in ("running", "orphaned"):
@@ -85,11 +89,11 @@ class Holder:
             return self.reused
         if self.options["if_running"] == "replace":
             self._replace()
+            self.replaced = True
             return False
         name = "the name %s is held by job %s, which is %s" % (self.options["name"], self.jid, state)
         if self.options["if_running"] == "fail":
             raise Refused("%s (if_running: fail); nothing was started" % name)
-        record = self._record()
         if record.get("fingerprint") != self.launch.fingerprint:
             other = "with other work (module, arguments, directory or user); if_running: replace would end it first"
             raise Refused("%s, %s; nothing was started" % (name, other))
@@ -119,9 +123,10 @@ class Holder:
     def _record(self):
         """The job's record; empty where there is none that can be read."""
         try:
-            return _record.read(_spool.read_file(self.path + "/job.json"))[0] or {}
+            record = _record.read(_spool.read_file(self.path + "/job.json"))[0]
         except OSError:
-            return {}
+            record = None
+        return record if record and record["jid"] == self.jid else {}
 
     def _replace(self):
         """End the job, and see that it has ended. Raises Refused."""

@@ -74,7 +74,8 @@ class Launch:
     def _refusal(self, exc):
         if isinstance(exc, BrokenPipeError):
             return Refused(DEAD)
-        return Refused("no job can be laid down in %s: %s; nothing was started" % (self.spool, exc.strerror))
+        ended = "; job %s, which held the name, was ended before" % self.holder.jid if self.holder and self.holder.replaced else ""
+        return Refused("no job can be laid down in %s: %s; nothing was started%s" % (self.spool, exc.strerror, ended))
 
     def _start(self):
         if os.path.isdir(self.path):  # again, now that nobody else starts by the name

@@ -82,6 +82,7 @@ class Places:
         """Raises Refused: none of them can be used, or what is asked for is no job's id."""
         self.asked = request["async_dirs"]
         self.here = here
+        self._records = {}  # by async dir: all of them, once a name has to be looked for among them
         write = not request.get("check") and request.get("verb") not in READING
         self.dirs, self.reasons = _spool.for_questions(self.asked, write)
         self.dirs += [path for path in _spool.for_questions(request.get("also_in", ()), write)[0] if path not in self.dirs]
@@ -146,9 +147,11 @@ class Places:
         except OSError:
             jid = None
         held = self._record(spool, jid) if jid else None
-        if held:
+        if held and held.get("name") == name:
             return held
-        records = [record for record in (self._record(spool, jid) for jid in every(spool)) if record and record.get("name") == name]
+        if spool not in self._records:
+            self._records[spool] = list(filter(None, (self._record(spool, jid) for jid in every(spool))))
+        records = [record for record in self._records[spool] if record.get("name") == name]
         return max(records, key=self._rank) if records else None
 
     def _rank(self, record):
@@ -158,6 +161,7 @@ class Places:
     def _record(self, spool, jid):
         """The record of a job that was not removed, or None."""
         try:
-            return _record.read(_spool.read_file("%s/%s.d/job.json" % (spool, jid)))[0]
+            record = _record.read(_spool.read_file("%s/%s.d/job.json" % (spool, jid)))[0]
         except OSError:
             return None
+        return record if record and record["jid"] == jid else None

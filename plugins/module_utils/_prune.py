@@ -8,6 +8,7 @@ import os
 from ansible_collections.longhaul.jobs.plugins.module_utils import _commit, _disk, _spool
 
 RECENT = 600.0  # seconds for which an ended job stays, unless it is named: others may be about to ask for it
+TOMBSTONE_SECONDS = 86400.0  # for which it stays that a start was called off: until no repeat of that start is taken any more
 MOST = 16  # ended jobs that one start looks at
 
 
@@ -71,7 +72,10 @@ def _remove_past_retain(spool, jid, now):
         return
     from ansible_collections.longhaul.jobs.plugins.module_utils import _filters
 
-    retain = (_filters.record_of(spool, jid) or {}).get("retain")
+    record = _filters.record_of(spool, jid) or {}
+    retain = record.get("retain")
+    if retain is None and record and record["supervisor"] is None:
+        retain = TOMBSTONE_SECONDS
     if not isinstance(retain, (int, float)) or unchanged <= retain:
         return
     from ansible_collections.longhaul.jobs.plugins.module_utils import _end, _facts, _listing

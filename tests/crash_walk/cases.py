@@ -52,7 +52,7 @@ class JobCase(Case):
             return None
         if "error" in reply:
             scene.story.append(reply["error"])
-            assert reply["error"].endswith("nothing was started"), reply["error"]
+            assert "; nothing was started" in reply["error"], reply["error"]
             self.refused(scene)
             assert scene.runs() == [], "refused, but it has run"
             return None

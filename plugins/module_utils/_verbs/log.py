@@ -17,7 +17,7 @@ from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused
 
 REPLY_BYTES = 4 << 20  # of streams in one reply, all its jobs together
 ROOM_BYTES = 64 << 10  # that a part has at least, or all that it may be
-SEARCH_SECONDS = 10.0  # for which one exchange looks for lines
+SEARCH_SECONDS = 5.0  # for which one exchange looks for lines
 
 
 def run(request):

@@ -42,7 +42,11 @@ def _cleanup(spool, jid, here, write):
         return document
     if verdict.state in ("running", "orphaned") and (facts.directory or verdict.verified):
         return _refusal(document, jid, "is still %s: it was not removed" % verdict.state)
-    if write and not remove(facts):
+    try:
+        removed = not write or remove(facts)
+    except OSError as exc:
+        return _refusal(document, jid, "could not be removed: %s" % exc.strerror)
+    if not removed:
         return _refusal(document, jid, "has not ended, is another host's, or is being removed by another: it was not removed")
     return {
         "ansible_job_id": jid,

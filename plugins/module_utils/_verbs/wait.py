@@ -47,8 +47,8 @@ class _Wait:
         if has_slept:
             self._settle(self._running())  # as they are by now
         if self.follow:
-            for (spool, _jid), document in zip(self.found, self.documents):
-                self.follow.add_to(document, spool)
+            for place, document in zip(self.found, self.documents):
+                self.follow.add_to(document, *place)
         return {"schema": 1, "jobs": self.documents, "warnings": self.places.reasons}
 
     def _settle(self, numbers):
@@ -72,7 +72,7 @@ class _Wait:
     def _has_news(self):
         if not self.follow or time.monotonic() - self.began < FOLLOW_LEAST:
             return False
-        return any(self.follow.has_news(document, place[0]) for place, document in zip(self.found, self.documents))
+        return any(self.follow.has_news(document, *place) for place, document in zip(self.found, self.documents))
 
     def _sleep(self, seconds):
         """Wait for an end, at most so long, and settle what has ended; whether it was of use to wait, or the time is up."""
