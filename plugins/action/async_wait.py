@@ -54,6 +54,9 @@ class ActionModule(ActionBase):
                 got = _options.shown(given["long_poll"])
                 raise AnsibleActionFail(f"long_poll: got {got}; beside close_connection, which closes it between looks, it takes 0")
             long_poll = 0.0
+        for option, value in (("timeout_from", "start"), ("on_timeout", "cancel")):
+            if timeout is None and given[option] == value:
+                raise AnsibleActionFail(f"{option}: got '{value}'; it takes effect with timeout only")
         look_timeout = given["look_timeout"]
         look_timeout = None if look_timeout is None else _options.seconds("look_timeout", look_timeout, least=1.0)
         unreachable_timeout = _options.seconds("unreachable_timeout", given["unreachable_timeout"])

@@ -27,10 +27,9 @@ notes:
   - The variable C(longhaul_look_timeout) sets how many seconds one exchange with the host may take, besides the time that it is meant to
     wait, before it counts as missed. It is 30 when it is not set.
   - The variable C(longhaul_transport) is V(auto) when it is not set. With V(direct) the work is always sent to the host's Python over
-    standard
-    input and nothing but the job itself is written there. With V(module) it always goes as a module, whose arguments lie in a file on the
-    host for
-    a moment, as those of all modules do. V(auto) takes the first way where the connection and the become method allow it.
+    standard input and nothing but the job itself is written there. With V(module) it always goes as a module, whose arguments lie in a
+    file on the host for a moment, as those of all modules do. V(auto) takes the first way where the connection and the become method
+    allow it.
   - Jobs belong to one host and one user. Ask for them with the same C(become) and C(delegate_to) that they were started with.
   - Windows hosts and network devices are refused.
 """

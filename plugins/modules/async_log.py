@@ -79,6 +79,7 @@ options:
       - For several jobs, with O(filters), and if it is a folder or ends in a slash, each job has a file of its own in it, with the host's
         name for a folder and with the job's id and the stream's name for a name.
       - A relative path begins at the playbook's folder.
+      - The jobs of several hosts need files of their own. Let it end in a slash, or have the host's name in it.
       - The file is replaced at once, and only if its content is another. A new one has mode V(0600), and one that is there keeps its mode.
     type: str
 seealso:

@@ -61,6 +61,7 @@ options:
       - V(start) counts it from each job's start, so that hosts whose turn comes later do not get more time. Jobs past their own deadline
         are given up one by one, while the others are waited for.
       - A job that does not tell for how long it has run, such as one of core's C(async) keyword, has its deadline counted from V(now).
+      - V(start) is refused without O(timeout).
     type: str
     choices:
       - now
@@ -69,7 +70,7 @@ options:
   on_timeout:
     description:
       - What is done with jobs that still run when O(timeout) has passed. The task fails either way.
-      - V(leave_running) does nothing with them.
+      - V(leave_running) does nothing with them. V(cancel) is refused without O(timeout).
       - V(cancel) cancels them, as M(longhaul.jobs.async_cancel) does.
     type: str
     choices:

@@ -108,7 +108,8 @@ def _of_mapping(option: str, value: Mapping[str, t.Any]) -> list[Reference]:
 
 def _of_job(option: str, job: Mapping[str, t.Any], jid: object) -> Reference:
     """The reference that a job result holds. Its async dir came from the target, which checks it as any other."""
-    if not is_jid(jid):
+    is_named = jid is None and isinstance(job.get("name"), str) and _options.is_name(job["name"])  # as of a name that no job has
+    if not is_jid(jid) and not is_named:
         raise AnsibleActionFail(f"{option}: got {_options.shown(jid)} for a job's id; {_TAKES}")
     name, host, async_dir, user = (str(job[key]) if isinstance(job.get(key), str) else None for key in _KNOWN)
     if user is not None and not _USER.fullmatch(user):
@@ -116,7 +117,7 @@ def _of_job(option: str, job: Mapping[str, t.Any], jid: object) -> Reference:
     if async_dir is not None and (not async_dir.startswith(("/", "~")) or "\0" in async_dir or len(async_dir) > _LONGEST_PATH):
         async_dir = None
     unanswered = job.get("state") == "unknown" and job.get("reachable") is False  # as a start tells of it whose reply was lost
-    return Reference(jid=str(jid), name=name, host=host, async_dir=async_dir, unanswered=unanswered, user=user)
+    return Reference(None if is_named else str(jid), name, host, async_dir, unanswered=unanswered and not is_named, user=user)
 
 
 def registered(jid: str, variables: Mapping[str, t.Any]) -> Reference | None:

@@ -264,7 +264,8 @@ def listed(results: list[JobResult]) -> Result:
         "changed": any(job["changed"] for job in jobs),
     }
     if failed:
-        named = "; ".join(f"{job['ansible_job_id'] or job['job'].get('name') or 'a job'} ({_why(job)})" for job in failed)
+        every = (f"{job['ansible_job_id'] or job['job'].get('name') or 'a job'} ({_why(job)})" for job in failed)
+        named = "; ".join(dict.fromkeys(every))  # once each, though several references may mean it
         top["msg"] = f"{len(failed)} of {len(jobs)} jobs failed: {named}"
     if any(result.censored for result in results):
         top["_ansible_no_log"] = True

@@ -121,9 +121,10 @@ class Wait:
     def _is_over(self) -> bool:
         if not self._is_chosen:
             return self.timeout is not None and self.clock.now() >= self._begun + self.timeout
-        ended = [job.result for job in self._jobs if job.ended and job.result]
-        met = bool(ended) and self.return_when == "first_finished"
-        met = met or (self.return_when == "first_failed" and any(result.shown["failed"] for result in ended))
+        ended = [job for job in self._jobs if job.ended and job.result]
+        # What never started has not finished either, but it has failed.
+        met = self.return_when == "first_finished" and any(job.reference.is_askable for job in ended)
+        met = met or (self.return_when == "first_failed" and any(job.result.shown["failed"] for job in ended if job.result))
         return not self._to_ask() if not met else not any(map(self._has_more, self._jobs))
 
     def _to_ask(self) -> list[_Waited]:

@@ -418,3 +418,11 @@ def test_a_denied_login_is_not_tried_again() -> None:
     assert (result["unreachable"], result["looks"], len(remote.asked)) == (True, 1, 1)
     assert result["msg"].startswith("web1 was not reached: ")
     assert result["msg"].endswith("wrong password")
+
+
+def test_what_never_started_is_not_the_first_that_finishes() -> None:
+    scene = Scene(Job(30), Job(50))
+    references = [Reference("j1.1"), Reference("j2.1"), Reference(never_started="no")]
+    result = scene.wait(selection=Selection(references), return_when="first_finished")
+    assert [job["finished"] for job in result["jobs"]] == [True, False, True]
+    assert scene.wait(selection=Selection(references[2:]), return_when="first_finished")["looks"] == 0
