@@ -131,6 +131,12 @@ def test_what_the_engine_is_asked_with() -> None:
 
 def test_the_result_of_a_question_for_a_name_that_no_job_has() -> None:
     """Its verbs tell of it without an id; whoever asks with it asks for that name again."""
-    result = {"ansible_job_id": None, "started": False, "finished": True, "failed": True, "msg": "could not find a job named backup"}
+    result: dict[str, t.Any] = {
+        "ansible_job_id": None,
+        "started": False,
+        "finished": True,
+        "failed": True,
+        "msg": "could not find a job named backup",
+    }
     result["job"] = {"jid": None, "name": "backup", "host": "web1", "state": "unknown", "cause": None}
     assert by_anything("jobs", {"jobs": [result]}) == [Reference(name="backup", host="web1")]
