@@ -19,6 +19,8 @@ from ansible_collections.longhaul.jobs.plugins.plugin_utils._selection import Se
 
 display = Display()
 
+_PATIENT = ("status", "info", "log")  # what is asked by these is given up with the host; a cancel may be repeated by who wants that
+
 # What jobs that have ended answered to earlier attempts of `until`, by task and host: fetched and cleaned once. A dict of the module's
 # for the reason that _schedule has one.
 _ended: dict[t.Hashable, dict[str, _results.JobResult]] = {}
@@ -65,7 +67,8 @@ class Question:
         """Put into a task's result that the question was not answered, if so."""
         if self.unreachable:
             shown.update(unreachable=True, msg=self.missed)
-            self.remote.action._task.until = []  # core would go on asking; an empty one is met by a result that has not failed
+            if self.verb in _PATIENT:
+                self.remote.action._task.until = []  # core would go on asking; an empty one is met by a result that has not failed
         elif self.missed:
             shown["warnings"] = [*shown.get("warnings", []), self.missed]
         return shown
