@@ -182,7 +182,8 @@ class _Cancel:
             if not self.tree:
                 self._take_over_what_is_left()
             self.facts, verdict = _facts.look(self.spool, self.jid, self.here)
-            if verdict.recorded or verdict.act in FASTER:
+            # What a module had printed before it was asked, and went on, is no end of its own.
+            if verdict.recorded or (verdict.act in FASTER and not (self.tree and verdict.act == "recover")):
                 return self._has_ended(verdict)
             if not self.tree:
                 return None

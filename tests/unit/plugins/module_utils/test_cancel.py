@@ -16,7 +16,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.release import __version__ as core_version
 from ansible_collections.longhaul.jobs.plugins.module_utils import _cancel, _core_job, _facts, _process
 from ansible_collections.longhaul.jobs.tests.unit.plugins.module_utils.engine import Engine, Job, alive, wait_for
 
@@ -145,6 +144,7 @@ class Core:
     def __init__(self, engine: Engine, code: str) -> None:
         # ansible-test gives the engine's tests no more of core than what modules may import.
         core = pytest.importorskip("ansible.modules.async_wrapper", reason="core's modules are not here")
+        core_version = pytest.importorskip("ansible.release").__version__
         self.engine = engine
         engine.spool.mkdir(mode=0o700)
         module = engine.spool.parent / "module"
