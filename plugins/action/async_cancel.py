@@ -11,8 +11,8 @@ import signal
 import typing as t
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _options, _results, _selection
+from ansible_collections.longhaul.jobs.plugins.plugin_utils import _options, _results, _selection
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._action import JobsAction
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._question import Question
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
 
@@ -28,19 +28,13 @@ ENDING_SECONDS = 15.0  # that it may take besides the look and the grace to end 
 _NAMES = sorted(number.name.removeprefix("SIG") for number in signal.Signals)
 
 
-class ActionModule(ActionBase):
+class ActionModule(JobsAction):
     """longhaul.jobs.async_cancel"""
 
-    def cleanup(self, force: bool = False) -> None:
-        """What core does after a task; a lost link does not take the place of the result."""
-        _core.clean_up(self, force)
+    instead = "it returns when the jobs have ended"
 
-    @_options.refusals_returned
-    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> dict[str, t.Any]:
+    def carry_out(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """The jobs and what has become of them. A refusal is one sentence in `msg`; nothing is cancelled then."""
-        self._supports_check_mode = True
-        _options.refuse_keywords(self._task, self._task.action, "it returns when the jobs have ended")
-        super().run(tmp, task_vars)
         given = _options.validated(self, OPTIONS, one_of=("jobs", "filters"))
         grace = _options.seconds("grace", given["grace"])
         options: dict[str, t.Any] = {"signal": _signal(given["signal"]), "grace": grace, "reason": given["reason"]}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.plugins.action import ActionBase
-from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _options, _results, _selection
+from ansible_collections.longhaul.jobs.plugins.plugin_utils import _options, _results, _selection
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._action import JobsAction
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._question import Question
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
 
@@ -16,19 +16,13 @@ from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remot
 OPTIONS: dict[str, dict[str, t.Any]] = {**_selection.OPTIONS, "async_dir": {"type": "str"}}
 
 
-class ActionModule(ActionBase):
+class ActionModule(JobsAction):
     """longhaul.jobs.async_info"""
 
-    def cleanup(self, force: bool = False) -> None:
-        """What core does after a task; a lost link does not take the place of the result."""
-        _core.clean_up(self, force)
+    instead = "it asks once and returns"
 
-    @_options.refusals_returned
-    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> dict[str, t.Any]:
+    def carry_out(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """The jobs that there are. A refusal is one sentence in `msg`."""
-        self._supports_check_mode = True
-        _options.refuse_keywords(self._task, self._task.action, "it asks once and returns")
-        super().run(tmp, task_vars)
         given = _options.validated(self, OPTIONS, at_most_one_of=("jobs", "filters"))
         selection = _selection.of(given, all_allowed=True)
         remote = Remote(self, task_vars, _options.async_dir("async_dir", given["async_dir"]))

@@ -10,8 +10,8 @@ import re
 import typing as t
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _log, _options, _results, _selection
+from ansible_collections.longhaul.jobs.plugins.plugin_utils import _log, _options, _results, _selection
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._action import JobsAction
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._question import Question
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
 
@@ -29,19 +29,13 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
 _LEAST_BYTES = 4  # the longest character
 
 
-class ActionModule(ActionBase):
+class ActionModule(JobsAction):
     """longhaul.jobs.async_log"""
 
-    def cleanup(self, force: bool = False) -> None:
-        """What core does after a task; a lost link does not take the place of the result."""
-        _core.clean_up(self, force)
+    instead = "it reads what there is and returns"
 
-    @_options.refusals_returned
-    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> dict[str, t.Any]:
+    def carry_out(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """What the jobs have written. A refusal is one sentence in `msg`."""
-        self._supports_check_mode = True
-        _options.refuse_keywords(self._task, self._task.action, "it reads what there is and returns")
-        super().run(tmp, task_vars)
         given = _options.validated(self, OPTIONS, one_of=("jobs", "filters"))
         wanted = _wanted(given)
         selection = _selection.of(given)

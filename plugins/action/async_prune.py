@@ -9,8 +9,8 @@ import re
 import typing as t
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _options, _results, _selection
+from ansible_collections.longhaul.jobs.plugins.plugin_utils import _options, _results, _selection
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._action import JobsAction
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._question import Question
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
 
@@ -26,19 +26,13 @@ REFERENCE = ("jid", "name", "labels", "host", "user", "async_dir", "results_file
 REMOVING_SECONDS = 120.0  # that the removal of thousands may take besides the look
 
 
-class ActionModule(ActionBase):
+class ActionModule(JobsAction):
     """longhaul.jobs.async_prune"""
 
-    def cleanup(self, force: bool = False) -> None:
-        """What core does after a task; a lost link does not take the place of the result."""
-        _core.clean_up(self, force)
+    instead = "it removes at once and returns"
 
-    @_options.refusals_returned
-    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> dict[str, t.Any]:
+    def carry_out(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """The jobs that were removed, or in check mode would be. A refusal is one sentence in `msg`; nothing is removed then."""
-        self._supports_check_mode = True
-        _options.refuse_keywords(self._task, self._task.action, "it removes at once and returns")
-        super().run(tmp, task_vars)
         given = _options.validated(self, OPTIONS)
         options = {
             "keep_last": _number(given["keep_last"]),

@@ -8,8 +8,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _options, _payload, _results
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._action import JobsAction
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._references import Reference, new_jid
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._start import Start
@@ -33,19 +33,13 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(JobsAction):
     """longhaul.jobs.async_start"""
 
-    def cleanup(self, force: bool = False) -> None:
-        """What core does after a task; a lost link does not take the place of the result."""
-        _core.clean_up(self, force)
+    instead = "the limit is its option time_limit, waiting its option poll"
 
-    @_options.refusals_returned
-    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> dict[str, t.Any]:
+    def carry_out(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """The job's result, flat. A refusal is one sentence in `msg`; nothing is started then."""
-        self._supports_check_mode = True
-        _options.refuse_keywords(self._task, self._task.action, "the limit is its option time_limit, waiting its option poll")
-        super().run(tmp, task_vars)
         given = _options.validated(self, OPTIONS, one_of=("task", "cmd"))
         options: dict[str, t.Any] = {
             "name": _options.name("name", given["name"]),

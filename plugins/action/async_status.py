@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.plugins.action import ActionBase
-from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _options, _references, _results
+from ansible_collections.longhaul.jobs.plugins.plugin_utils import _options, _references, _results
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._action import JobsAction
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._question import Question
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._selection import Selection
@@ -23,19 +23,13 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(JobsAction):
     """longhaul.jobs.async_status"""
 
-    def cleanup(self, force: bool = False) -> None:
-        """What core does after a task; a lost link does not take the place of the result."""
-        _core.clean_up(self, force)
+    instead = "it asks once, and waits with until, retries and delay"
 
-    @_options.refusals_returned
-    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> dict[str, t.Any]:
+    def carry_out(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """The job's result, flat, or a list of them. A refusal is one sentence in `msg`."""
-        self._supports_check_mode = True
-        _options.refuse_keywords(self._task, self._task.action, "it asks once, and waits with until, retries and delay")
-        super().run(tmp, task_vars)
         given = _options.validated(self, OPTIONS, one_of=("jid", "jobs"))
         budget = _options.seconds("unreachable_timeout", given["unreachable_timeout"])
         async_dir = _options.async_dir("async_dir", given["async_dir"])

@@ -8,8 +8,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-from ansible_collections.longhaul.jobs.plugins.plugin_utils import _core, _options, _results, _selection
+from ansible_collections.longhaul.jobs.plugins.plugin_utils import _options, _results, _selection
+from ansible_collections.longhaul.jobs.plugins.plugin_utils._action import JobsAction
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._remote import Remote
 from ansible_collections.longhaul.jobs.plugins.plugin_utils._wait import Wait
 
@@ -31,19 +31,13 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(JobsAction):
     """longhaul.jobs.async_wait"""
 
-    def cleanup(self, force: bool = False) -> None:
-        """What core does after a task; a lost link does not take the place of the result."""
-        _core.clean_up(self, force)
+    instead = "it waits by itself, and its limit is its option timeout"
 
-    @_options.refusals_returned
-    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> dict[str, t.Any]:
+    def carry_out(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """The jobs' results, and what they come to together. A refusal is one sentence in `msg`."""
-        self._supports_check_mode = True
-        _options.refuse_keywords(self._task, self._task.action, "it waits by itself, and its limit is its option timeout")
-        super().run(tmp, task_vars)
         given = _options.validated(self, OPTIONS, one_of=("jobs", "filters"))
         selection = _selection.of(given)
         timeout = _options.limit("timeout", given["timeout"])

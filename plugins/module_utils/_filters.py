@@ -22,7 +22,7 @@ class Filters:
         """False where the record alone says that the job is not wanted, so that it need not be looked at."""
         if not self.by_name:
             return True
-        record = record_of(spool, jid)
+        record = _record.of(spool, jid, removed=True)
         return not record or self._names_match(record)
 
     def let_through(self, spool, jid, document):
@@ -66,15 +66,6 @@ def _matches(text, globs, parts=False):
     return False
 
 
-def record_of(spool, jid):
-    """The record of a job, one whose removal has begun included, or None."""
-    path = "%s/%s.d/" % (spool, jid)
-    try:
-        return _record.read(_spool.read_file(path + "job.json") or _spool.read_file(path + "removed"))[0]
-    except OSError:
-        return None
-
-
 def clocks():
     """(wall clock, boot clock) of now, in seconds; one for all the jobs of a request, so that they keep their order."""
     return time.time(), _process.boot_clock()
@@ -87,7 +78,7 @@ def age(spool, jid, here, document, now):
     A job that nobody has seen end has ended when its files were last changed.
     """
     path = "%s/%s.d" % (spool, jid)
-    record = record_of(spool, jid) or {}
+    record = _record.of(spool, jid, removed=True) or {}
     try:
         started = _record.started(_spool.read_file(path + "/started.json")) or {}
     except OSError:

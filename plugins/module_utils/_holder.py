@@ -122,11 +122,7 @@ class Holder:
 
     def _record(self):
         """The job's record; empty where there is none that can be read."""
-        try:
-            record = _record.read(_spool.read_file(self.path + "/job.json"))[0]
-        except OSError:
-            record = None
-        return record if record and record["jid"] == self.jid else {}
+        return _record.of(self.spool, self.jid) or {}
 
     def _replace(self):
         """End the job, and see that it has ended. Raises Refused."""

@@ -146,22 +146,14 @@ class Places:
             jid = _claim.holder(spool, self.here, name)
         except OSError:
             jid = None
-        held = self._record(spool, jid) if jid else None
+        held = _record.of(spool, jid) if jid else None
         if held and held.get("name") == name:
             return held
         if spool not in self._records:
-            self._records[spool] = list(filter(None, (self._record(spool, jid) for jid in every(spool))))
+            self._records[spool] = list(filter(None, (_record.of(spool, jid) for jid in every(spool))))
         records = [record for record in self._records[spool] if record.get("name") == name]
         return max(records, key=self._rank) if records else None
 
     def _rank(self, record):
         """What the newest has most of. One of another host, which shares this directory, counts only where there is none of this one."""
         return self.here.same_host(record), record.get("created") or 0.0
-
-    def _record(self, spool, jid):
-        """The record of a job that was not removed, or None."""
-        try:
-            record = _record.read(_spool.read_file("%s/%s.d/job.json" % (spool, jid)))[0]
-        except OSError:
-            return None
-        return record if record and record["jid"] == jid else None

@@ -5,7 +5,7 @@
 
 import os
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _commit, _disk, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils import _commit, _disk, _record, _spool
 
 RECENT = 600.0  # seconds for which an ended job stays, unless it is named: others may be about to ask for it
 TOMBSTONE_SECONDS = 86400.0  # for which it stays that a start was called off: until no repeat of that start is taken any more
@@ -45,7 +45,7 @@ def tidy(spool, now):
             elif name.endswith(".d") and _spool.valid_jid(name[:-2]):
                 if name[:-2] in names:
                     kept.append(name[:-2])
-                elif now - os.stat(path).st_mtime > 86400 and _is_removed(path):
+                elif now - os.stat(path).st_mtime > TOMBSTONE_SECONDS and _is_removed(path):
                     _discard(spool, path)
         except OSError:
             pass
@@ -70,15 +70,13 @@ def _remove_past_retain(spool, jid, now):
     unchanged = now - os.stat(spool + "/" + jid).st_mtime
     if unchanged <= RECENT:
         return
-    from ansible_collections.longhaul.jobs.plugins.module_utils import _filters
-
-    record = _filters.record_of(spool, jid) or {}
+    record = _record.of(spool, jid, removed=True) or {}
     retain = record.get("retain")
     if retain is None and record and record["supervisor"] is None:
         retain = TOMBSTONE_SECONDS
     if not isinstance(retain, (int, float)) or unchanged <= retain:
         return
-    from ansible_collections.longhaul.jobs.plugins.module_utils import _end, _facts, _listing
+    from ansible_collections.longhaul.jobs.plugins.module_utils import _end, _facts, _filters, _listing
 
     here = _facts.Here()
     document = _listing.told(spool, jid, here)
@@ -88,9 +86,7 @@ def _remove_past_retain(spool, jid, now):
 
 def may_go(spool, jid, here, document):
     """Whether the job of that job result has ended, and is no other host's."""
-    from ansible_collections.longhaul.jobs.plugins.module_utils import _filters
-
     if not document["finished"] or document["job"]["state"] in ("unknown", "foreign"):
         return False
-    record = _filters.record_of(spool, jid)
+    record = _record.of(spool, jid, removed=True)
     return not record or here.same_boot(record) or here.same_host(record)

@@ -10,7 +10,7 @@ async_status reads it too. Both are dicts here.
 import os
 import time
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _process
+from ansible_collections.longhaul.jobs.plugins.module_utils import _process, _spool
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import first_value, loads
 
 SCHEMA = 1
@@ -81,6 +81,22 @@ def read(data):
     if record.get("schema") != SCHEMA:
         return None, isinstance(record.get("schema"), int)
     return (record if _is_sound(record) else None), False
+
+
+def of(spool, jid, removed=False):
+    """The record of a job, with ``removed`` also of one whose removal has begun.
+
+    None where there is none that can be read, or that is another job's.
+    """
+    path = "%s/%s.d/" % (spool, jid)
+    try:
+        data = _spool.read_file(path + "job.json")
+        if not data and removed:
+            data = _spool.read_file(path + "removed")
+    except OSError:
+        return None
+    record = read(data)[0]
+    return record if record and record["jid"] == jid else None
 
 
 def _is_sound(record):

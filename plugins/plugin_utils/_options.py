@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import typing as t
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import ansible.constants as C
 from ansible.errors import AnsibleActionFail
@@ -18,22 +17,6 @@ _NUMBER = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?", re.ASCII)
 _UNITS = re.compile(r"(?=[0-9])(?:([0-9]{1,5})d)?(?:([0-9]{1,7})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,10})s)?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _LIKE_A_JID = re.compile(r"j?[0-9]{1,12}\.[0-9]+", re.ASCII)
-
-
-Run = Callable[..., dict[str, t.Any]]
-
-
-def refusals_returned(run: Run) -> Run:
-    """For an action's run(): AnsibleActionFail as a failed result, since core until 2.18 tells of an exception with it."""
-
-    @functools.wraps(run)
-    def wrapped(*args: t.Any, **kwargs: t.Any) -> dict[str, t.Any]:
-        try:
-            return run(*args, **kwargs)
-        except AnsibleActionFail as refusal:
-            return {"failed": True, "changed": False, "msg": str(refusal.message)}
-
-    return wrapped
 
 
 def shown(value: object) -> str:

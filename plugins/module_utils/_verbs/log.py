@@ -12,7 +12,7 @@ import os
 import stat
 import time
 
-from ansible_collections.longhaul.jobs.plugins.module_utils import _facts, _listing, _log, _record, _spool
+from ansible_collections.longhaul.jobs.plugins.module_utils import _facts, _listing, _log, _record
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused
 
 REPLY_BYTES = 4 << 20  # of streams in one reply, all its jobs together
@@ -68,7 +68,7 @@ def _entry(spool, jid, here, options, room):
     if entry["job"]["state"] in ("unknown", "foreign"):
         return dict(entry, failed=True)
     path = "%s/%s.d/" % (spool, jid)
-    record = _record.read(_read(path + "job.json"))[0]
+    record = _record.of(spool, jid)
     # Judged before the stream is read, so that nothing can be written behind an end that is told.
     ended = bool(entry["finished"])
     if record is None and os.path.isdir(path):
@@ -84,13 +84,6 @@ def _entry(spool, jid, here, options, room):
     elif record["kind"] != "command" and options["stream"] == "stdout":
         entry["log"]["none_of"] = "module"  # what it prints is its result, which no log shows
     return entry
-
-
-def _read(path):
-    try:
-        return _spool.read_file(path)
-    except OSError:
-        return None
 
 
 def _part(path, ended, options, room):

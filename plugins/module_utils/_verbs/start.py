@@ -20,8 +20,6 @@ from ansible_collections.longhaul.jobs.plugins.module_utils import (
 from ansible_collections.longhaul.jobs.plugins.module_utils._boot import Refused
 from ansible_collections.longhaul.jobs.plugins.module_utils._hold import until_ended
 
-TOMBSTONE_SECONDS = 86400.0
-
 
 def _async_dir(request):
     try:
@@ -40,7 +38,7 @@ def run(request, supervisor=None, payload=b"", cwd=None):
     jid = request["jobs"][0]["jid"]
     if not _spool.valid_jid(jid):
         raise Refused("%r is not a job id; nothing was started" % jid)
-    if request["ago"] > TOMBSTONE_SECONDS:
+    if request["ago"] > _prune.TOMBSTONE_SECONDS:
         raise Refused("the start of job %s was first tried more than a day ago; nothing was started" % jid)
     began = time.monotonic()
     here = _facts.Here()

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import types
-import typing as t
 
 import pytest
 from ansible.errors import AnsibleActionFail
@@ -77,10 +76,3 @@ def test_keywords() -> None:
     for keyword in ({"async_val": 10, "poll": 0}, {"async_val": 0, "poll": 5}):
         with pytest.raises(AnsibleActionFail, match=r"(async|poll): got (10|5) at the task's level.*use time_limit"):
             _options.refuse_keywords(types.SimpleNamespace(**keyword), "async_start", "use time_limit")
-
-
-def test_refusals_are_returned() -> None:
-    def run() -> dict[str, t.Any]:
-        raise AnsibleActionFail("no")
-
-    assert _options.refusals_returned(run)() == {"failed": True, "changed": False, "msg": "no"}
