@@ -40,8 +40,8 @@ unit-%: | python
 sanity-%: | python
 	@$(GATES) $@
 
-.PHONY: kill-matrix kill-slice scenarios crash-walk keyword keyword-matrix integration integration-matrix install molecule sanity ansible-lint mypy ruff changelog docs
-kill-slice scenarios crash-walk keyword keyword-matrix integration integration-matrix install molecule sanity ansible-lint mypy ruff changelog docs: | python
+.PHONY: kill-matrix kill-slice scenarios faults crash-walk keyword keyword-matrix integration integration-matrix install molecule sanity ansible-lint mypy ruff changelog docs
+kill-slice scenarios faults crash-walk keyword keyword-matrix integration integration-matrix install molecule sanity ansible-lint mypy ruff changelog docs: | python
 	@$(GATES) $@
 
 .PHONY: python
