@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import typing as t
 
 from ansible_collections.longhaul.jobs.tests.scenarios.bed import Bed
 from ansible_collections.longhaul.jobs.tests.scenarios.faults.core_fails import CORE, OURS, TABLE
+from ansible_collections.longhaul.jobs.tests.scenarios.faults.outages import OUTAGE, outage
 from ansible_collections.longhaul.jobs.tests.scenarios.support import Run, Stage
 
 BED_HOSTS = 3
-OUTAGE = 6.0  # seconds
 
 
 def _people(stage: Stage, bed: Bed, ours: dict[str, tuple[str, str]], patience: str) -> None:
@@ -41,20 +40,6 @@ def _until_asked(run: Run, names: list[str]) -> None:
     run.wait_for(lambda: all(run.of("Wait", name) for name in names))
 
 
-@contextlib.contextmanager
-def _fault(bed: Bed, third: str) -> t.Iterator[None]:
-    """h1 refuses, h2 is silent, h3 frozen or off, as ``third`` says; in the end all is well again."""
-    try:
-        bed.refuse("h1")
-        bed.drop("h2")
-        bed.freeze("h3") if third == "freeze" else bed.poweroff("h3")
-        yield
-    finally:
-        bed.accept("h1")
-        bed.undrop("h2")
-        bed.thaw("h3") if third == "freeze" else bed.boot("h3")
-
-
 def _has_missed(run: Run, names: t.Iterable[str]) -> bool:
     """Whether of each of these a look was missed, and that was said."""
     looks = run.of("Wait")
@@ -68,7 +53,7 @@ def test_a_link_that_is_down_for_a_while_is_waited_for(stage: Stage, bed: Bed) -
     names = {"refused": ("h1", "direct"), "silent": ("h2", "direct"), "frozen": ("h3", "direct"), "silent-module": ("h2", "module")}
     _people(stage, bed, names, "1m")
     ours, core = _begin(stage)
-    with _fault(bed, "freeze"):
+    with outage(bed, "freeze"):
         cut = time.monotonic()
         ours.wait_for(lambda: time.monotonic() > cut + OUTAGE and _has_missed(ours, names))
         assert core.last("Wait", "core-h1")["kind"] == "unreachable"
@@ -91,7 +76,7 @@ def test_a_host_that_is_gone_for_good_is_unreachable(stage: Stage, bed: Bed) -> 
     names = {"refused": ("h1", "direct"), "silent": ("h2", "direct"), "off": ("h3", "direct")}
     _people(stage, bed, names, "6s")
     ours, core = _begin(stage)
-    with _fault(bed, "poweroff"):
+    with outage(bed, "poweroff"):
         cut = time.monotonic()
         ours.wait_for(lambda: _has_missed(ours, names))
         ours.finish(rc=4, seconds=40)

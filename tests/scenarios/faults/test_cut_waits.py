@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import typing as t
 
 from ansible_collections.longhaul.jobs.tests.scenarios.bed import Bed
+from ansible_collections.longhaul.jobs.tests.scenarios.faults.outages import OUTAGE, outage
 from ansible_collections.longhaul.jobs.tests.scenarios.support import Run, Stage
 
 BED_HOSTS = 3
-OUTAGE = 6.0  # seconds
 WAIT = """
 - name: Start
   longhaul.jobs.async_start:
@@ -46,20 +45,6 @@ def _begin(stage: Stage, bed: Bed, ways: dict[str, Way], patience: str, tasks: s
     return run
 
 
-@contextlib.contextmanager
-def _fault(bed: Bed, third: str) -> t.Iterator[None]:
-    """h1 refuses, h2 is silent, h3 frozen or off, as ``third`` says; in the end all is well again."""
-    try:
-        bed.refuse("h1")
-        bed.drop("h2")
-        bed.freeze("h3") if third == "freeze" else bed.poweroff("h3")
-        yield
-    finally:
-        bed.accept("h1")
-        bed.undrop("h2")
-        bed.thaw("h3") if third == "freeze" else bed.boot("h3")
-
-
 def _has_missed(run: Run, names: t.Iterable[str]) -> bool:
     """Whether of each of these a look was missed, and that was said."""
     return all(f"{name} was not reached: " in run.output for name in names)
@@ -72,7 +57,7 @@ def test_a_link_that_is_down_for_a_while_is_waited_for(stage: Stage, bed: Bed) -
     missed = list(ways)
     ways["silent-held"] = ("h2", "direct", 60)  # no look is due meanwhile
     run = _begin(stage, bed, ways, "1m")
-    with _fault(bed, "freeze"):
+    with outage(bed, "freeze"):
         cut = time.monotonic()
         run.wait_for(lambda: time.monotonic() > cut + OUTAGE and _has_missed(run, missed))
     for host in bed.hosts:
@@ -92,7 +77,7 @@ def test_a_host_that_is_gone_for_good_is_unreachable(stage: Stage, bed: Bed) -> 
     ways: dict[str, Way] = {"refused": ("h1", "direct", 1), "silent": ("h2", "direct", 1), "off": ("h3", "direct", 1)}
     ways |= {"silent-held": ("h2", "direct", 5), "module": ("h2", "module", 1), "off-closed": ("h3", "direct", 0)}
     run = _begin(stage, bed, ways, "7s")
-    with _fault(bed, "poweroff"):
+    with outage(bed, "poweroff"):
         cut = time.monotonic()
         run.wait_for(lambda: _has_missed(run, ways))
         run.finish(rc=4, seconds=45)
@@ -121,7 +106,7 @@ ALWAYS = (
 def test_an_unreachable_wait_can_be_gone_on_with(stage: Stage, bed: Bed) -> None:
     """S9, S33: its result names the jobs."""
     run = _begin(stage, bed, {"refused": ("h1", "direct", 1)}, "1s", ALWAYS)
-    with _fault(bed, "freeze"):
+    with outage(bed, "freeze"):
         run.wait_for(lambda: run.of("Wait"))
     bed.execute("h1", "touch", f"/var/tmp/{stage.folder.name}")
     run.finish()
@@ -133,7 +118,7 @@ def test_a_deadline_that_passes_while_the_host_is_away(stage: Stage, bed: Bed) -
     """S9, S10: the timeout ends the wait, and says that the host does not answer."""
     tasks = WAIT.replace("    poll_interval", "    timeout: 8s\n    poll_interval")
     run = _begin(stage, bed, {"refused": ("h1", "direct", 1), "silent": ("h2", "direct", 1)}, "5m", tasks)
-    with _fault(bed, "freeze"):
+    with outage(bed, "freeze"):
         run.finish(rc=2, seconds=40)
     for name in ("refused", "silent"):
         result = run.result("Wait", name)
