@@ -238,6 +238,8 @@ class Stage:
             run.stop()
         for spool in self.spools:
             Engine(spool).clean_up()
+            with contextlib.suppress(OSError):
+                spool.rmdir()  # one that is not in the folder and is empty now
         wait_for(self._end_left)
         shutil.rmtree(self.folder)
 
